@@ -1,0 +1,1 @@
+"""Self-supervised audio representations from recordings that hold several sounds at once."""
