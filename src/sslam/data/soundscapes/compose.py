@@ -138,6 +138,7 @@ class Composer:
             source_end_s=start_s + source_s,
             speed=speed,
             group=clip.group,
+            storage=clip.storage,
         )
 
     def _place_events(
@@ -170,7 +171,7 @@ class Composer:
         spare_s = max(available_s - self.config.duration_s, 0.0)
         start_s = clip.start_s + _whole_ticks(float(rng.random()) * spare_s)
         end_s = min(start_s + self.config.duration_s, clip.start_s + available_s)
-        return SceneBackground(clip.path, start_s, end_s, clip.group)
+        return SceneBackground(clip.path, start_s, end_s, clip.group, clip.storage)
 
     def _draw_room(self, rng: np.random.Generator) -> Room | None:
         rooms = self.config.room

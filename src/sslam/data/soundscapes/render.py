@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sslam.audio.io import RATE_HZ, read_audio
+from sslam.audio.io import RATE_HZ
 from sslam.data.soundscapes.effects import (
     Wave,
     change_speed,
@@ -75,14 +75,14 @@ def render_stems(scene: Scene) -> Stems:
 
 
 def _render_background(source: SceneBackground, samples: int, level_dbfs: float) -> Wave:
-    wave = repeat_to(read_audio(source.path, source.start_s, source.end_s), samples)
+    wave = repeat_to(source.storage.read(source.path, source.start_s, source.end_s), samples)
     level = _rms(wave)
     # A background may be a silent room: then there is nothing to bring to a level.
     return wave if level < SILENCE_RMS else wave * np.float32(_amplitude(level_dbfs) / level)
 
 
 def _add_event(row: Wave, event: SceneEvent, scene: Scene, response: Wave | None) -> None:
-    wave = read_audio(event.path, event.source_start_s, event.source_end_s)
+    wave = event.storage.read(event.path, event.source_start_s, event.source_end_s)
     span = round(event.offset_s * RATE_HZ) - round(event.onset_s * RATE_HZ)
     wave = fade(change_speed(wave, event.speed)[:span], scene.fade_s)
     if response is not None:

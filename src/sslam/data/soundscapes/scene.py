@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sslam.data.manifest import Clip, Event
+from sslam.data.storage import DISK, Storage
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SceneEvent:
     source_end_s: float | None = None
     speed: float = 1.0
     group: str = ""
+    storage: Storage = field(default=DISK, compare=False, repr=False)
 
     @property
     def span_s(self) -> float:
@@ -37,6 +39,7 @@ class SceneBackground:
     start_s: float = 0.0
     end_s: float | None = None
     group: str = ""
+    storage: Storage = field(default=DISK, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
