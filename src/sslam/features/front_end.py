@@ -1,0 +1,122 @@
+"""From waveforms of unequal length to one batch of normalised log-mels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from sslam.errors import InputError
+from sslam.features.logmel import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    HIGH_HZ,
+    HOP_SAMPLES,
+    LOW_HZ,
+    N_MELS,
+    LogMel,
+    n_frames,
+    n_samples,
+)
+
+FRAME_MULTIPLE = 16  # frames in a patch: a batch padded to whole patches wastes none
+
+
+class FrontEndConfig(BaseModel):
+    """What turns audio into the network's input; saved with every model.
+
+    ``mean`` and ``std`` are those of the log-mels of AudioSet; `sslam.features.stats.measure`
+    finds a corpus's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float = -4.268
+    std: float = Field(default=4.569, gt=0)
+    n_mels: int = Field(default=N_MELS, gt=0)
+    low_hz: float = Field(default=LOW_HZ, ge=0)
+    high_hz: float = Field(default=HIGH_HZ, gt=0, le=HIGH_HZ)
+
+
+@dataclass(frozen=True)
+class LogMels:
+    """A batch of normalised log-mels and how much of each clip is real."""
+
+    logmel: Tensor  # (B, T, F) float32, (x - mean) / (2 std); padding is (0 - mean) / (2 std)
+    frames: Tensor  # (B,) int64: real frames, the rest is padding
+
+
+class FrontEnd(nn.Module):
+    """Mean removal, log-mel, padding and normalisation, each clip as if it were alone.
+
+    Shape:
+        wave (B, S) float32 at 16 kHz, samples (B,) int64 -> (B, T, n_mels).
+    """
+
+    def __init__(self, config: FrontEndConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or FrontEndConfig()
+        self.log_mel = LogMel(self.config.n_mels, self.config.low_hz, self.config.high_hz)
+
+    def forward(
+        self, wave: Tensor, samples: Tensor | None = None, frames: int | None = None
+    ) -> LogMels:
+        """Log-mels of a batch.
+
+        Args:
+            wave: (B, S); what lies beyond a clip's samples is never looked at.
+            samples: (B,) real samples of each clip, all S if None. Left on the CPU, it costs a
+                GPU no synchronisation.
+            frames: T, by cropping or padding at the end; None takes the longest clip, rounded up
+                to whole patches of 16 frames.
+
+        Raises:
+            InputError: a clip shorter than one frame, longer than S, or shapes that disagree.
+        """
+        if wave.ndim != 2 or wave.shape[0] == 0:
+            raise InputError(f"waveforms must be (B, S) with B > 0, not {tuple(wave.shape)}")
+        if frames is not None and frames < 1:
+            raise InputError(f"frames={frames}: ask for at least one frame")
+        if samples is None:
+            samples = torch.full((wave.shape[0],), wave.shape[1], dtype=torch.int64)
+        longest = _longest(samples, wave)
+        if frames is None:
+            frames = -(-n_frames(longest) // FRAME_MULTIPLE) * FRAME_MULTIPLE
+        samples = samples.to(wave.device, non_blocking=True)
+        return self._log_mels(wave, samples, frames, min(longest, n_samples(frames)))
+
+    def _log_mels(self, wave: Tensor, samples: Tensor, frames: int, needed: int) -> LogMels:
+        centred = wave[:, :needed] - _clip_means(wave, samples)[:, None]
+        raw = self.log_mel(centred)
+        real = ((samples - FRAME_SAMPLES) // HOP_SAMPLES + 1).clamp(max=frames)
+        is_real = torch.arange(raw.shape[1], device=wave.device) < real[:, None]
+        content = raw.masked_fill(~is_real[..., None], 0.0)
+        padded = nn.functional.pad(content, (0, 0, 0, frames - content.shape[1]))
+        return LogMels((padded - self.config.mean) / (2 * self.config.std), real)
+
+
+def _longest(samples: Tensor, wave: Tensor) -> int:
+    """The longest clip's samples, after checking every clip."""
+    if samples.shape != wave.shape[:1] or samples.dtype != torch.int64:
+        raise InputError(
+            f"samples must be ({wave.shape[0]},) int64, not {tuple(samples.shape)} {samples.dtype}"
+        )
+    shortest, longest = torch.stack(torch.aminmax(samples)).tolist()
+    if shortest < FRAME_SAMPLES:
+        raise InputError(
+            f"a clip of {shortest} samples is shorter than one frame: "
+            f"give at least {FRAME_SAMPLES} samples ({FRAME_MS} ms)"
+        )
+    if longest > wave.shape[1]:
+        raise InputError(f"a clip of {longest} samples does not fit a wave of {wave.shape[1]}")
+    return int(longest)
+
+
+def _clip_means(wave: Tensor, samples: Tensor) -> Tensor:
+    """(B,) means over real samples, summed so finely that the padding cannot show in them."""
+    wide = torch.float32 if wave.device.type == "mps" else torch.float64  # mps has no float64
+    is_real = torch.arange(wave.shape[1], device=wave.device) < samples[:, None]
+    total = torch.where(is_real, wave, 0.0).sum(1, dtype=wide)
+    return (total / samples).to(wave.dtype)
