@@ -1,0 +1,168 @@
+"""A run folder: whose it is, what lies in it, and that one process at a time works there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from sslam.data.crops import Measured
+from sslam.errors import InputError, RecipeError
+from sslam.training.recipe import Recipe
+from sslam.training.recipe_files import check_recipe
+
+FORMAT = "sslam-run-1"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run learns from: enough to notice that it is no longer the same."""
+
+    source: list[str]
+    clips: int
+    seconds: float
+    digest: str
+
+
+def describe_corpus(source: Sequence[Path], measured: Measured) -> Corpus:
+    """Names, order, cuts and lengths of the clips decide; the folder they lie in does not."""
+    hashing = hashlib.blake2b(digest_size=16)
+    for clip, length_s in zip(measured.clips, measured.durations_s, strict=True):
+        hashing.update(f"{clip.path.name}/{clip.start_s}/{clip.end_s}/{length_s}\n".encode())
+    return Corpus(
+        source=[str(path) for path in source],
+        clips=len(measured.clips),
+        seconds=round(float(measured.durations_s.sum()), 3),
+        digest=hashing.hexdigest(),
+    )
+
+
+class RunFolder:
+    """The folder that ``--out`` names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self.stages = path / "stages"
+
+    def claim(self, recipe: Recipe, corpus: Corpus, init: str | None) -> None:
+        """Make the folder this run's, or check that it is.
+
+        Raises:
+            InputError: it holds something else, or a run on other recordings.
+            RecipeError: it belongs to a run of another recipe.
+        """
+        if not self.config.exists():
+            self._create(recipe, corpus, init)
+            return
+        saved = self._read()
+        before = check_recipe(saved["recipe"], str(self.config))
+        differing = first_difference(before.decisive(), recipe.decisive())
+        if differing:
+            key, then, now = differing
+            raise RecipeError(
+                f"{self.path} belongs to another recipe: {key} is {then} there and {now} here; "
+                "give that recipe or another --out"
+            )
+        self._check_corpus(saved["data"], corpus)
+        if init is not None and init != saved.get("init"):
+            raise InputError(
+                f"{self.path} was started from {saved.get('init') or 'random weights'}, not from "
+                f"{init}: give another --out"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made when it is missing.
+
+        Raises:
+            InputError: one is at work there, or the folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InputError(f"cannot use {self.path} as run folder: {error}") from error
+        with file:
+            if not _lock(file):
+                raise InputError(f"another process is training in {self.path}: wait or stop it")
+            yield
+
+    def _create(self, recipe: Recipe, corpus: Corpus, init: str | None) -> None:
+        others = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
+        if others:
+            raise InputError(
+                f"{self.path} is no run folder and holds {min(others)}: give an empty or new --out"
+            )
+        content = {
+            "format": FORMAT,
+            "sslam": version("sslam"),
+            "init": init,
+            "data": asdict(corpus),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        temporary = self.config.with_suffix(".partial")
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        temporary.replace(self.config)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            saved = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            if saved["format"] == FORMAT and {"recipe", "data"} <= saved.keys():
+                return dict(saved)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            pass
+        raise InputError(f"{self.config} is not that of a pre-training run: give another --out")
+
+    def _check_corpus(self, saved: dict[str, Any], corpus: Corpus) -> None:
+        now = asdict(corpus)
+        for key in ("clips", "seconds", "digest"):
+            if saved[key] != now[key]:
+                raise InputError(
+                    f"{self.path} belongs to other recordings: data.{key} is {saved[key]} there "
+                    f"and {now[key]} here; give those recordings or another --out"
+                )
+
+
+def first_difference(
+    before: dict[str, Any], now: dict[str, Any]
+) -> tuple[str, object, object] | None:
+    """The first dotted key whose values differ, with both; None when nothing does."""
+    old, new = (dict(_flat(table, "")) for table in (before, now))
+    for key in [*old, *new]:
+        if old.get(key) != new.get(key):
+            return key, old.get(key), new.get(key)
+    return None
+
+
+def _flat(value: object, key: str) -> Iterator[tuple[str, object]]:
+    items: list[tuple[object, object]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
+        items = list(enumerate(value))
+    if not items:
+        yield key, value
+    for name, inner in items:
+        yield from _flat(inner, f"{key}.{name}" if key else str(name))
+
+
+def _lock(file: TextIO) -> bool:
+    """Whether this process got the file's lock; it goes with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system: nothing to tell two runs apart by
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
