@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,11 @@ from sslam.data.soundscapes.scene import (
 )
 from sslam.errors import InputError
 
-PLACEMENT_TRIES = 200
-"""Placements drawn before a limit on overlap is called impossible."""
+PLACEMENT_TRIES = 50
+"""Placements of a whole scene drawn before its limits on overlap are called impossible."""
+
+ONSET_TRIES = 20
+"""Onsets drawn for one event before its placement starts over."""
 
 _TICK_S = 0.001
 """Times are whole milliseconds, so that text files hold them exactly."""
@@ -145,10 +149,11 @@ class Composer:
         self, events: list[SceneEvent], rng: np.random.Generator, index: int
     ) -> tuple[SceneEvent, ...]:
         config = self.config
+        # Long events first: they find a free place while there is one.
+        ordered = sorted(events, key=lambda event: -event.span_s)
         for _ in range(PLACEMENT_TRIES):
-            placed = [self._place_event(event, rng) for event in events]
-            at_once = len(overlap_profile(placed, config.duration_s)) - 1
-            if config.overlap_min <= at_once <= (config.overlap_max or at_once):
+            placed = self._try_placement(ordered, rng)
+            if placed and _most_at_once(placed, config.duration_s) >= config.overlap_min:
                 return tuple(sorted(placed, key=lambda event: (event.onset_s, event.label)))
         raise InputError(
             f"scene {index}: no placement of {len(events)} events in {config.duration_s:g} s keeps "
@@ -156,11 +161,26 @@ class Composer:
             "duration_s, a shorter event_s, or other limits"
         )
 
+    def _try_placement(
+        self, events: list[SceneEvent], rng: np.random.Generator
+    ) -> list[SceneEvent]:
+        """Place one event after the other; empty when one finds no place."""
+        most = self.config.overlap_max or len(events)
+        placed: list[SceneEvent] = []
+        for event in events:
+            for _ in range(ONSET_TRIES):
+                candidate = [*placed, self._place_event(event, rng)]
+                if _most_at_once(candidate, self.config.duration_s) <= most:
+                    placed = candidate
+                    break
+            else:
+                return []
+        return placed
+
     def _place_event(self, event: SceneEvent, rng: np.random.Generator) -> SceneEvent:
         room_s = self.config.duration_s - event.span_s
         onset_s = _whole_ticks(self.config.onset_share.draw(rng) * max(room_s, 0.0))
-        offset_s = round(onset_s + event.span_s, 3)
-        return SceneEvent(**{**vars(event), "onset_s": onset_s, "offset_s": offset_s})
+        return replace(event, onset_s=onset_s, offset_s=round(onset_s + event.span_s, 3))
 
     def _draw_background(self, rng: np.random.Generator) -> SceneBackground | None:
         wanted = float(rng.random()) < self.config.background_share
@@ -179,6 +199,10 @@ class Composer:
             return None
         rt60_s, direct_db = rooms.rt60_s.draw(rng), rooms.direct_db.draw(rng)
         return Room(rt60_s=rt60_s, direct_db=direct_db, seed=int(rng.integers(2**31)))
+
+
+def _most_at_once(events: Sequence[SceneEvent], duration_s: float) -> int:
+    return len(overlap_profile(events, duration_s)) - 1
 
 
 def _whole_ticks(seconds: float) -> float:

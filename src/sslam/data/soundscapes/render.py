@@ -39,8 +39,9 @@ class Stems:
     @property
     def mix(self) -> Wave:
         """(S,) the scene itself."""
-        total = self.background + self.events.sum(axis=0, dtype=np.float32)
-        return np.clip(total, -PEAK, PEAK).astype(np.float32)  # rounding may pass the peak
+        total: Wave = self.background + self.events.sum(axis=0, dtype=np.float32)
+        np.clip(total, -PEAK, PEAK, out=total)  # rounding may pass the peak
+        return total
 
 
 def render(scene: Scene) -> Wave:

@@ -28,7 +28,7 @@ class SceneEvent:
     @property
     def span_s(self) -> float:
         """Length in the scene, after the change of speed."""
-        return self.offset_s - self.onset_s
+        return round(self.offset_s - self.onset_s, 3)
 
 
 @dataclass(frozen=True)

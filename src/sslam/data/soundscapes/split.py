@@ -43,7 +43,7 @@ def group_of(source: Sourced) -> str:
 def split_groups(clips: Sequence[Clip], test_share: float, seed: int) -> Split:
     """Split by group so that every label has about ``test_share`` of its clips in test.
 
-    Groups are visited in a seeded order and go to test while that brings the counts of their
+    Groups are visited in seeded orders and change sides while that brings the counts of their
     labels closer to the goal. A label with several groups has clips on both sides.
 
     Raises:
@@ -83,12 +83,17 @@ def _choose(
     goal = test_share * totals
     taken = np.zeros(len(counts), dtype=np.bool_)
     test = np.zeros(counts.shape[1])
-    for group in rng.permutation(len(counts)):
-        # Change of sum over labels of (test - goal)^2 / total when this group moves to test.
-        change = counts[group] * (counts[group] + 2 * (test - goal)) / totals
-        if change.sum() < 0:
-            taken[group] = True
-            test += counts[group]
+    moved = True
+    while moved:  # ends, since every move lowers the sum
+        moved = False
+        for group in rng.permutation(len(counts)):
+            # Change of sum over labels of (test - goal)^2 / total when this group changes sides.
+            step = -counts[group] if taken[group] else counts[group]
+            change = (step * (step + 2 * (test - goal)) / totals).sum()
+            if change < -1e-9:
+                taken[group] = not taken[group]
+                test += step
+                moved = True
     _leave_none_empty(counts, taken)
     return taken
 
