@@ -32,7 +32,8 @@ class Attention(nn.Module):
         batch, length, width = tokens.shape
         qkv = self.qkv(tokens).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mask = None if attend is None else attend[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+        queries, keys, values = qkv.unbind(0)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
 
     def first_only(self, tokens: Tensor, attend: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the student is asked to predict, made of the teacher's layers (docs/method.md, "Targets")."""
+"""What the student is asked to predict, made of the teacher's layers (docs/method.md, Targets)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+"""A model as people use it: audio in, vectors and class scores out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from sslam.errors import InputError
+from sslam.features.front_end import FrontEnd, FrontEndConfig
+from sslam.features.grid import Grid
+from sslam.model.classifier import Classifier
+from sslam.model.config import EncoderConfig
+from sslam.model.encoder import Encoder, Encoding
+
+Pooling = Literal["cls", "mean"]
+
+
+class AudioModelConfig(BaseModel):
+    """Everything that a model folder says beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_type: Literal["sslam"] = "sslam"
+    encoder: EncoderConfig = EncoderConfig()
+    front_end: FrontEndConfig = FrontEndConfig()
+    labels: tuple[str, ...] = Field((), description="classes of the classifier, if it has one")
+    single_label: bool = Field(False, description="softmax over the classes, not a sigmoid each")
+    pooling: Pooling = Field("cls", description="the clip vector that is the model's own choice")
+    mask_padding: bool = Field(True, description="hide padding from attention and pooling")
+    training: dict[str, Any] = Field(default_factory=dict, description="how it was trained")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoder makes of a batch of clips."""
+
+    tokens: Tensor  # (B, 1 + N, D)
+    grid: Grid
+    times: Tensor  # (B,) time patches that hold real audio
+
+    @property
+    def cls(self) -> Tensor:
+        """(B, D)."""
+        return self.tokens[:, 0]
+
+    @property
+    def patches(self) -> Tensor:
+        """(B, N, D), time-major; patches beyond ``times`` are padding."""
+        return self.tokens[:, 1:]
+
+    @property
+    def frames(self) -> Tensor:
+        """(B, time, D), one vector per time patch (160 ms), the mean over mel patches."""
+        clips, _, width = self.patches.shape
+        return self.patches.reshape(clips, self.grid.time, self.grid.mel, width).mean(dim=2)
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, D), the mean over the patches that hold real audio."""
+        steps = torch.arange(self.grid.time, device=self.times.device)
+        weights = (steps < self.times[:, None]) / self.times[:, None]
+        return torch.einsum("btd,bt->bd", self.frames, weights.to(self.tokens))
+
+    def clip(self, pooling: Pooling) -> Tensor:
+        """(B, D), the clip's vector."""
+        return self.cls if pooling == "cls" else self.mean
+
+
+class AudioModel(nn.Module):
+    """Front end, encoder, and a classifier if the model was given classes.
+
+    Args:
+        config: sizes, front-end settings and labels.
+    """
+
+    def __init__(self, config: AudioModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.front_end = FrontEnd(config.front_end)
+        self.encoder = Encoder(config.encoder)
+        self.classifier = (
+            Classifier(config.encoder.width, len(config.labels)) if config.labels else None
+        )
+
+    def forward(self, wave: Tensor, samples: Tensor | None = None) -> Features:
+        """Encode a batch of waveforms.
+
+        Args:
+            wave: (B, S) float32 mono at 16 kHz.
+            samples: (B,) real samples of each clip; all S when omitted.
+
+        Raises:
+            InputError: a clip shorter than one frame, or longer than the position table.
+        """
+        logmels = self.front_end(wave, samples)
+        frames = logmels.frames if self.config.mask_padding else None
+        encoding: Encoding = self.encoder(logmels.logmel, frames)
+        return Features(encoding.tokens, encoding.grid, self._times(logmels.frames, encoding.grid))
+
+    def logits(self, features: Features) -> Tensor:
+        """Class scores before sigmoid or softmax. -> (B, C).
+
+        Raises:
+            InputError: the model has no classifier.
+        """
+        if self.classifier is None:
+            raise InputError("this model has no classes: fine-tune it, or load one that has")
+        return self.classifier(features.clip(self.config.pooling))
+
+    def _times(self, frames: Tensor, grid: Grid) -> Tensor:
+        if not self.config.mask_padding:
+            return torch.full_like(frames, grid.time)
+        return (frames + self.config.encoder.patch - 1) // self.config.encoder.patch
