@@ -1,0 +1,238 @@
+"""How much a frozen representation knows: a linear or a k-NN probe on features computed once.
+
+The one setting a probe has (λ of the linear probe, k of the neighbours) is chosen on validation:
+the clips of split ``valid`` when there are some, else folds of the training clips that keep groups
+whole. The final probe is fitted on the training clips alone, and scored once on the test clips.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from sslam.errors import InputError
+from sslam.evaluation.folds import assign_folds
+from sslam.evaluation.intervals import Metric, measure
+from sslam.evaluation.logistic import CONVERGED, Linear, Problem
+from sslam.evaluation.metrics import (
+    Bools,
+    Floats,
+    Score,
+    accuracy,
+    average_precisions,
+    classes_without_positives,
+    d_prime,
+    macro_map,
+    micro_map,
+    unit_weights,
+)
+from sslam.evaluation.neighbours import Neighbours
+from sslam.evaluation.task import Indices, Task
+
+ProbeKind = Literal["linear", "knn"]
+L2_GRID: tuple[float, ...] = tuple(10.0**power for power in range(1, -7, -1))
+K_GRID: tuple[int, ...] = (200, 100, 50, 20, 10, 5, 3, 1)
+SELECTION_FOLDS = 3
+SELECTION_TOLERANCE = 1e-5  # of the solver while settings are compared: their scores hardly move
+PATIENCE = 2  # settings in a row without a gain, after which weaker ones are not tried
+
+METRICS: dict[bool, dict[str, Score]] = {
+    False: {"accuracy": accuracy},
+    True: {"mAP": macro_map, "mAP_micro": micro_map, "d_prime": d_prime},
+}
+"""Scores of single-label (False) and multi-label (True) tasks; the first one selects."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Average precision of one class and how many test clips hold it (NaN when none does)."""
+
+    label: str
+    average_precision: float
+    positives: int
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe scored on the test clips, and all that is needed to look further."""
+
+    metrics: tuple[Metric, ...]
+    per_class: tuple[ClassScore, ...]
+    classes_left_out: tuple[str, ...]  # without positives in test: not in mAP and d′
+    probe: str
+    setting: float  # the λ or k that validation chose
+    seconds: float
+    train_clips: int
+    classes: tuple[str, ...]
+    targets: Bools = field(repr=False)  # (test clips, C)
+    scores: Floats = field(repr=False)  # (test clips, C)
+    test: Indices = field(repr=False)  # (test clips,) which clips of the task these are
+
+    @property
+    def l2(self) -> float:
+        """The λ chosen; NaN for a probe without one."""
+        return self.setting if self.probe == "linear" else float("nan")
+
+
+class Fitter(Protocol):
+    """One training set, ready to be fitted with any setting."""
+
+    def scores(self, setting: float, features: Floats) -> Floats:
+        """(m, D) -> (m, C)."""
+
+
+class LinearFitter:
+    """Linear probes of one training set; each solution starts the search for the next."""
+
+    def __init__(
+        self, features: Floats, targets: Bools, multilabel: bool, tolerance: float = CONVERGED
+    ) -> None:
+        self._problem = Problem.of(features, targets, multilabel)
+        self._tolerance = tolerance
+        self._last: Linear | None = None
+
+    def scores(self, setting: float, features: Floats) -> Floats:
+        """(m, D) -> (m, C) logits at λ = ``setting``."""
+        self._last = self._problem.solve(setting, self._last, self._tolerance)
+        return self._last.scores(features)
+
+
+def linear_probe(
+    features: Floats, task: Task, l2: Sequence[float] = L2_GRID, seed: int = 0
+) -> ProbeResult:
+    """Logistic regression on standardised features (n, D) of the task's n clips.
+
+    Args:
+        features: one row for each clip of ``task``.
+        l2: λ to choose from, strongest first; a single one is taken as it is.
+        seed: of the validation folds and of the bootstrap.
+
+    Raises:
+        InputError: features that do not fit the task, or too few clips for validation.
+    """
+    return _run("linear", features, task, l2, seed)
+
+
+def knn_probe(
+    features: Floats, task: Task, neighbours: Sequence[int] = K_GRID, seed: int = 0
+) -> ProbeResult:
+    """Votes of the nearest training clips by cosine; arguments as for `linear_probe`.
+
+    Raises:
+        InputError: features that do not fit the task, or too few clips for validation.
+    """
+    smaller = [k for k in neighbours if k < len(task.train)] or [1]
+    return _run("knn", features, task, smaller, seed)
+
+
+def _run(
+    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
+) -> ProbeResult:
+    started = time.perf_counter()
+    check_features(features, task)
+    setting = settings[0]
+    if len(settings) > 1:
+        setting = _choose(kind, features, task, settings, seed)
+    scores = _fitter(kind, features, task, task.train, CONVERGED).scores(
+        setting, features[task.test]
+    )
+    seconds = time.perf_counter() - started
+    return summarise(task, scores, kind, float(setting), seconds, seed)
+
+
+def check_features(features: Floats, task: Task) -> None:
+    """One finite row for each clip of the task.
+
+    Raises:
+        InputError: otherwise.
+    """
+    if features.ndim != 2 or len(features) != len(task.targets):
+        raise InputError(
+            f"features {features.shape} do not fit the task's {len(task.targets)} clips; "
+            "give one row for each"
+        )
+    if not np.isfinite(features).all():
+        raise InputError("features hold NaN or infinite values; check the encoder")
+
+
+def summarise(
+    task: Task, scores: Floats, probe: str, setting: float, seconds: float, seed: int
+) -> ProbeResult:
+    """Every metric of scores (test clips, C), with intervals drawn by ``seed``."""
+    targets = task.targets[task.test]
+    metrics = tuple(
+        measure(name, score, targets, scores, seed)
+        for name, score in METRICS[task.multilabel].items()
+    )
+    precisions = average_precisions(targets, scores, unit_weights(len(targets)))[0]
+    positives = targets.sum(axis=0)
+    per_class = tuple(
+        ClassScore(label, float(precision), int(count))
+        for label, precision, count in zip(task.classes, precisions, positives, strict=True)
+    )
+    return ProbeResult(
+        metrics=metrics,
+        per_class=per_class,
+        classes_left_out=tuple(task.classes[c] for c in classes_without_positives(targets)),
+        probe=probe,
+        setting=setting,
+        seconds=seconds,
+        train_clips=len(task.train),
+        classes=task.classes,
+        targets=targets,
+        scores=scores,
+        test=task.test,
+    )
+
+
+def selection_folds(task: Task, seed: int) -> list[tuple[Indices, Indices]]:
+    """Pairs of (clips to fit, clips to validate on), within train and valid.
+
+    Raises:
+        InputError: no validation clips and fewer than two groups to hold some out from.
+    """
+    if len(task.valid):
+        return [(task.train, task.valid)]
+    groups = task.groups[task.train]
+    count = min(SELECTION_FOLDS, len(np.unique(groups)))
+    if count < 2:
+        raise InputError(
+            f"{len(groups)} training clips in {count} group leave none to validate on; "
+            "add groups, or clips of split valid"
+        )
+    fold = assign_folds(task.targets[task.train], groups, count, seed)
+    return [(task.train[fold != held], task.train[fold == held]) for held in range(count)]
+
+
+def _choose(
+    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
+) -> float:
+    """The setting of the best mean validation score; the first of equals."""
+    folds = selection_folds(task, seed)
+    fitters = [_fitter(kind, features, task, fit, SELECTION_TOLERANCE) for fit, _ in folds]
+    score = next(iter(METRICS[task.multilabel].values()))
+    best, best_score, since = settings[0], -np.inf, 0
+    for setting in settings:
+        found = []
+        for fitter, (_, held) in zip(fitters, folds, strict=True):
+            predicted = fitter.scores(setting, features[held])
+            found.append(score(task.targets[held], predicted, unit_weights(len(held)))[0])
+        mean = float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
+        since = 0 if mean > best_score else since + 1
+        if mean > best_score:
+            best, best_score = setting, mean
+        elif since == PATIENCE:
+            break
+    return best
+
+
+def _fitter(
+    kind: ProbeKind, features: Floats, task: Task, fit: Indices, tolerance: float
+) -> Fitter:
+    if kind == "linear":
+        return LinearFitter(features[fit], task.targets[fit], task.multilabel, tolerance)
+    return Neighbours(features[fit], task.targets[fit])
