@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         self.patch_embed = PatchEmbed(config.width, config.patch)
         self.cls = nn.Parameter(torch.randn(1, 1, config.width))
         self.pre_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        drops = torch.linspace(0, config.drop_path, config.depth).tolist()
+        drops = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(config, drop) for drop in drops)
         self.blocks.apply(_init_linear)
         table = Grid(config.max_time_patches, config.n_mels // config.patch)
