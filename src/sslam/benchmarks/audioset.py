@@ -126,7 +126,8 @@ def clip_weights(clips: Sequence[Clip]) -> np.ndarray:
         raise InputError(f"none of {len(clips)} clips has a label; weights need labels")
     class_weight = {label: 1000 / (count + 0.01) for label, count in counts.items()}
     weights = np.array([sum(class_weight[label] for label in set(c.labels)) for c in clips])
-    return weights / weights.sum()
+    shares: np.ndarray = weights / weights.sum()
+    return shares
 
 
 def weighted_order(weights: np.ndarray, draws: int, seed: int, epoch: int) -> np.ndarray:

@@ -79,7 +79,8 @@ class SplitSize:
     """How many clips a split holds.
 
     ``clips`` of None: unknown. ``at_least`` below 1 accepts a copy that lost some, as copies of
-    AudioSet do; 0 makes the split optional. ``unit`` "files" counts distinct files, where one file is cut into many clips.
+    AudioSet do; 0 makes the split optional. ``unit`` "files" counts distinct files, where one
+    file is cut into many clips.
     """
 
     split: str
@@ -136,6 +137,7 @@ class Benchmark:
     protocol: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
     checks: Callable[[Sequence[Clip]], list[Row]] | None = field(default=None, repr=False)
+    source: Path | None = None  # where the clips are known to lie; None: under the data root
     ours: bool = False  # a construction of this package, not comparable digit by digit
 
     @property

@@ -12,41 +12,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sslam.benchmarks import idmt_desed_fl, spass, urban_sed
 from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, Row, SplitSize
 from sslam.benchmarks.layout import distinct
 from sslam.benchmarks.presence import find_source, load
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
+from sslam.evaluation.polyphony import PAPER_BINS
 
 POOL = (*spass.BENCHMARKS, idmt_desed_fl.BENCHMARK, urban_sed.BENCHMARK)
-FIRST_OPEN = 14
-# Lowest and highest number of distinct labels; the last bin is open.
-BINS: tuple[tuple[int, int | None], ...] = (
-    *((low, low + 1) for low in range(2, FIRST_OPEN, 2)),
-    (FIRST_OPEN, None),
-)
-
-
-def bin_name(low: int, high: int | None) -> str:
-    """The paper's way to write a bin: "{2,3}" or "{14+}".
-
-    >>> bin_name(2, 3), bin_name(14, None)
-    ('{2,3}', '{14+}')
-    """
-    return f"{{{low}+}}" if high is None else f"{{{low},{high}}}"
-
-
-BIN_NAMES = tuple(bin_name(low, high) for low, high in BINS)
+BIN_NAMES = tuple(str(each) for each in PAPER_BINS)
 
 
 def degree(labels: Sequence[str]) -> str:
-    """The bin of a clip with these labels; "" for fewer than two distinct ones."""
-    count = len(set(labels))
-    for low, high in BINS:
-        if count >= low and (high is None or count <= high):
-            return bin_name(low, high)
-    return ""
+    """The bin of a clip with these labels; "" for fewer than two distinct ones.
+
+    >>> degree(["siren", "dog", "dog"]), degree(["siren"])
+    ('{2,3}', '')
+    """
+    count = np.array([len(set(labels))])
+    return next((str(each) for each in PAPER_BINS if each.holds(count)[0]), "")
 
 
 def pool(root: Path, sets: Sequence[Benchmark] = POOL) -> list[Clip]:

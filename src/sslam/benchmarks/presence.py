@@ -28,6 +28,16 @@ class Presence:
         """True when the benchmark can run."""
         return self.source is not None and not self.problem
 
+    def load(self) -> list[Clip]:
+        """The benchmark's clips.
+
+        Raises:
+            InputError: the data is not here.
+        """
+        if self.source is None:
+            raise InputError(f"{self.benchmark.name}: {self.problem}; {self.benchmark.get}")
+        return load(self.benchmark, self.source)
+
 
 def data_root(given: Path | None) -> Path | None:
     """The folder given, or the one that SSLAM_DATA names; None when there is neither.
@@ -64,6 +74,8 @@ def load(benchmark: Benchmark, source: Path) -> list[Clip]:
     Raises:
         InputError: neither, or nothing of it is there.
     """
+    if benchmark.source is not None:
+        return benchmark.reader(source)
     if source.suffix == ".csv":
         return read_manifest(source)
     return benchmark.prepare(source)
@@ -71,6 +83,8 @@ def load(benchmark: Benchmark, source: Path) -> list[Clip]:
 
 def look_for(benchmark: Benchmark, root: Path | None) -> Presence:
     """Whether the benchmark's data is under ``root``, by reading its metadata (not its audio)."""
+    if benchmark.source is not None:
+        return Presence(benchmark, benchmark.source, len(benchmark.reader(benchmark.source)), "")
     if root is None:
         return Presence(benchmark, None, 0, f"no data root: set {DATA_VARIABLE} or give --data")
     source = root if benchmark.ours else find_source(benchmark, root)
