@@ -41,8 +41,8 @@ _OBJECTS = """
     omegaconf.base: ContainerMetadata Metadata SCMode
     omegaconf.dictconfig: DictConfig
     omegaconf.listconfig: ListConfig
-    omegaconf.nodes: AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode
-    omegaconf.nodes: InterpolationResultNode
+    omegaconf.nodes: AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode
+    omegaconf.nodes: PathNode StringNode InterpolationResultNode
     fairseq.dataclass.configs: FairseqConfig CommonConfig CommonEvalConfig DistributedTrainingConfig
     fairseq.dataclass.configs: DatasetConfig OptimizationConfig CheckpointConfig GenerationConfig
     fairseq.dataclass.configs: EvalLMConfig InteractiveConfig EMAConfig FairseqBMUFConfig

@@ -1,8 +1,8 @@
 """Torch checkpoint files, read without running a line of what they carry.
 
 A ``.pt`` is a zip archive: a pickle (``<name>/data.pkl``) and one entry per tensor storage
-(``<name>/data/<key>``). The pickle goes through :mod:`sslam.weights.inert`, which imports and calls
-nothing; every size it claims is held against the archive before a byte is allocated.
+(``<name>/data/<key>``). The pickle goes through :mod:`sslam.weights.machine`, which imports and
+calls nothing; every size it claims is held against the archive before a byte is allocated.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from torch import Tensor
 
 from sslam.errors import CheckpointError
 from sslam.weights.allowed import STORAGE_DTYPES
-from sslam.weights.inert import Inert, Machine, RefusedError, Storage, TensorRef
+from sslam.weights.inert import Inert, RefusedError, Storage, TensorRef
+from sslam.weights.machine import Machine
 
 MAX_PICKLE_BYTES = 16 * 2**20
-MAX_DIRECTORY_BYTES = 4 * 2**20  # central directory of the archive; 600 tensors need 0.1 MB
+MAX_DIRECTORY_BYTES = 2**20  # central directory of the archive; 600 tensors need 50 KB
 MAX_NESTING = 64
+READ_BYTES = 2**20
 MAX_REUSE = 4  # a file may show each byte this often; tied weights show it twice
 _END, _LOCATOR, _END64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _SAFE_ENTRY = re.compile(r"[^/\\\x00-\x1f:]+(/[^/\\\x00-\x1f:]+)+")
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_DAMAGE = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, RuntimeError)
+_DAMAGE = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error)
 _DAMAGE_IN_PICKLE = (IndexError, KeyError, struct.error, UnicodeDecodeError)
 
 
@@ -61,7 +63,7 @@ def read_torch_file(path: str | Path, keys: Collection[str] | None = None) -> di
         raise CheckpointError(f"{path}: refused: {error}") from None
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise CheckpointError(f"{path}: damaged archive ({reason}); download it again") from None
+        raise CheckpointError(f"{path}: cannot be read ({reason}); is it damaged?") from None
 
 
 def _check_container(stream: BinaryIO) -> int:
@@ -124,9 +126,9 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
     for info in archive.infolist():
         parts = info.filename.split("/")
         if not _SAFE_ENTRY.fullmatch(info.filename) or ".." in parts or "." in parts:
-            raise RefusedError(f"its archive has an unsafe entry name {ascii(info.filename):.80}")
+            raise RefusedError(f"its archive has an unsafe entry name {info.filename!a:.80}")
         if info.filename in entries:
-            raise RefusedError(f"its archive has two entries named {ascii(info.filename):.80}")
+            raise RefusedError(f"its archive has two entries named {info.filename!a:.80}")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise RefusedError("its archive is compressed, which torch's never are")
         entries[info.filename] = info
@@ -137,11 +139,12 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
     """The bytes of an entry; zipfile holds its name and checksum against the directory's."""
-    content = bytearray(info.file_size)
+    content = bytearray()
     with archive.open(info) as stream:
-        count = stream.readinto(content)
-        if count != info.file_size or stream.read(1):
-            raise RefusedError(f"its archive's entry {info.filename:.80} is cut short")
+        while piece := stream.read(READ_BYTES):
+            content += piece
+    if len(content) != info.file_size:
+        raise RefusedError(f"its archive's entry {info.filename:.80} is cut short")
     return content
 
 
@@ -206,7 +209,7 @@ class _Storages:
 
 
 def _fill_tensors(top: dict[str, object], loader: _Storages) -> None:
-    """Replace every tensor reference in a dictionary or list by its tensor.
+    """Replace every tensor reference in a dictionary by its tensor.
 
     Level by level and each container once, so that cycles and shared nests cost nothing.
     """
@@ -217,7 +220,7 @@ def _fill_tensors(top: dict[str, object], loader: _Storages) -> None:
         below: deque[object] = deque()
         for holder in level:
             for key, child in _children(holder):
-                if isinstance(child, TensorRef) and isinstance(holder, dict | list):
+                if isinstance(child, TensorRef) and isinstance(holder, dict):
                     if id(child) not in made:
                         made[id(child)] = loader.tensor(child)
                     holder[key] = made[id(child)]
