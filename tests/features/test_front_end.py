@@ -82,7 +82,7 @@ def test_mel_settings_are_honoured() -> None:
 
 
 def test_a_clip_shorter_than_a_frame_is_named_with_the_minimum() -> None:
-    with pytest.raises(InputError, match="399 samples.*at least 400"):
+    with pytest.raises(InputError, match=r"399 samples.*at least 400"):
         FrontEnd()(torch.zeros(2, 1_000), torch.tensor([1_000, 399]))
 
 

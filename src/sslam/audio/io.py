@@ -24,7 +24,7 @@ _QUALITY = "HQ"
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """What a file's header says; of an mp3 without a Xing header, the duration is a guess."""
 
     path: Path
     rate_hz: int

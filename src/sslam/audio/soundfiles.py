@@ -8,7 +8,7 @@ from pathlib import Path
 import soundfile
 
 from sslam.audio.decoding import BLOCK_SAMPLES, Decoding, Mono, check_header, to_mono
-from sslam.audio.truncation import missing_bytes_reason
+from sslam.audio.truncation import read_record
 from sslam.errors import AudioError
 
 SUFFIXES = frozenset({".wav", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
@@ -17,8 +17,8 @@ SUFFIXES = frozenset({".wav", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".opus",
 _DECODER_ERRORS = (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError)
 _UNKNOWN_FRAMES = 2**62  # libsndfile's answer for a stream that does not say how long it is
 
-# An mp3 header counts whole frames of 1152 samples and the encoder's delay: a sound file decodes to
-# the promised number exactly where the header is exact, and within two frames where it is not.
+# An mp3 header counts whole frames of 1152 samples, and the encoder's delay only if it is LAME's:
+# decoding may rightly end a frame or two before the number that follows from it.
 _MP3_SLACK_SAMPLES = 2 * 1152
 
 
@@ -28,10 +28,10 @@ def open_sound(path: Path, start_s: float, end_s: float | None) -> Decoding:
     Raises:
         AudioError: not audio, cut short, or a header that cannot be true.
     """
-    reason = missing_bytes_reason(path)
-    if reason:
-        raise AudioError(path, reason)
     try:
+        record = read_record(path)
+        if record.cut:
+            raise AudioError(path, record.cut)
         sound = soundfile.SoundFile(path)
     except _DECODER_ERRORS as error:
         raise AudioError(path, f"not readable as audio ({_message(error)})") from error
@@ -40,8 +40,9 @@ def open_sound(path: Path, start_s: float, end_s: float | None) -> Decoding:
     except AudioError:
         sound.close()
         raise
-    frames = sound.frames if 0 <= sound.frames < _UNKNOWN_FRAMES else None
-    duration_s = (frames or 0) / sound.samplerate
+    says_length = 0 <= sound.frames < _UNKNOWN_FRAMES
+    duration_s = sound.frames / sound.samplerate if says_length else 0.0
+    frames = sound.frames if says_length and record.length_is_known else None
     blocks = _blocks(path, sound, frames, start_s, end_s)
     return Decoding(sound.samplerate, sound.channels, duration_s, sound.format, blocks, sound.close)
 

@@ -1,12 +1,13 @@
 """Does a file hold all the bytes that its container announces?
 
 libsndfile believes the file's length over the header's, so a recording whose copy was interrupted
-would come out shorter and nothing would be said. Each check reads a few bytes.
+would come out shorter and nothing would be said. Each check reads a few bytes. An mp3 without a
+Xing header announces nothing, and FLAC's own decoder notices.
 """
 
 from __future__ import annotations
 
-import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,24 +20,37 @@ _OGG_HEADER_BYTES = 27
 _OGG_MAX_PAGE_BYTES = _OGG_HEADER_BYTES + 255 + 255 * 255
 _OGG_END_OF_STREAM = 0x04
 
+_ID3_HEADER_BYTES = 10
+_XING_REACH_BYTES = 2_048  # its tag stands in the first frame, which some files pad in front
+_XING_DISTANCES = range(13, 39)  # from a frame's start to the tag: header, checksum, side info
+_XING_HAS_FRAMES = 1
+_XING_HAS_BYTES = 2
 
-def missing_bytes_reason(path: Path) -> str | None:
-    """Why ``path`` is known to be cut short, or None. Formats without such a record give None."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-            size = file.seek(0, 2)
-            if size == 0:
-                return "is empty (0 bytes)"
-            if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-                return _chunk_reason(file, size, b"data", "little")
-            if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-                return _chunk_reason(file, size, b"SSND", "big")
-            if head[:4] == _OGG_PAGE:
-                return _ogg_reason(file, size)
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None
+
+@dataclass(frozen=True)
+class Record:
+    """What a container says about its own length."""
+
+    cut: str | None = None  # why the file is known to be cut short
+    length_is_known: bool = True  # False: the decoder can only guess how many samples there are
+
+
+def read_record(path: Path) -> Record:
+    """Compare the bytes that ``path`` announces with those it has; `OSError` if unreadable."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        size = file.seek(0, 2)
+        if size == 0:
+            return Record("is empty (0 bytes)")
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            return Record(_chunk_reason(file, size, b"data", "little"))
+        if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+            return Record(_chunk_reason(file, size, b"SSND", "big"))
+        if head[:4] == _OGG_PAGE:
+            return Record(_ogg_reason(file, size))
+        if head[:3] == b"ID3" or (head[0] == 0xFF and head[1] >= 0xE0):
+            return _mp3_record(file, size)
+    return Record()
 
 
 def _chunk_reason(
@@ -78,8 +92,34 @@ def _ogg_page_end(tail: bytes, page: int) -> int | None:
     """Where the page that starts at ``page`` should end; None if its header is cut."""
     if page + _OGG_HEADER_BYTES > len(tail):
         return len(tail) + 1
-    (segments,) = struct.unpack_from("B", tail, page + _OGG_HEADER_BYTES - 1)
+    segments = tail[page + _OGG_HEADER_BYTES - 1]
     table = tail[page + _OGG_HEADER_BYTES : page + _OGG_HEADER_BYTES + segments]
     if len(table) < segments:
         return len(tail) + 1
     return page + _OGG_HEADER_BYTES + segments + sum(table)
+
+
+def _mp3_record(file: BinaryIO, size: int) -> Record:
+    """The Xing (or Info) header holds the length of the stream in frames and in bytes."""
+    file.seek(0)
+    head = file.read(_ID3_HEADER_BYTES)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == _ID3_HEADER_BYTES:
+        start = _ID3_HEADER_BYTES + sum(byte << 7 * i for i, byte in enumerate(head[:5:-1]))
+    file.seek(start)
+    first = file.read(_XING_REACH_BYTES)
+    tag = max(first.find(b"Xing"), first.find(b"Info"))
+    frame = next((tag - d for d in _XING_DISTANCES if _is_sync(first, tag - d)), None)
+    if tag < 0 or frame is None:
+        return Record(length_is_known=False)
+    flags = int.from_bytes(first[tag + 4 : tag + 8], "big")
+    if flags & _XING_HAS_BYTES:
+        at = tag + (12 if flags & _XING_HAS_FRAMES else 8)
+        missing = start + frame + int.from_bytes(first[at : at + 4], "big") - size
+        if missing > 0:
+            return Record(f"is truncated: {missing} bytes of the stream are missing")
+    return Record(length_is_known=bool(flags & _XING_HAS_FRAMES))
+
+
+def _is_sync(data: bytes, at: int) -> bool:
+    return at >= 0 and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] >= b"\xe0"
