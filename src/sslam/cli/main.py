@@ -7,6 +7,7 @@ A verb is a module with ``@dataclass class Args``, whose fields become the optio
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (flushed at exit)
         return 128 + signal.SIGPIPE
     except OSError as error:  # a full disk, a missing permission
-        print(f"sslam: {_one_line(error)}", file=sys.stderr)
+        hint = ": make room and run the same command again" if error.errno == errno.ENOSPC else ""
+        print(f"sslam: {_one_line(error)}{hint}", file=sys.stderr)
         return SslamError.exit_code
 
 

@@ -46,7 +46,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of all names and bytes, in name order: finds bits that changed on the disk."""
     total = 0
     for name in sorted(tensors):
-        data = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        data = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         total = zlib.crc32(data, zlib.crc32(name.encode(), total))
     return f"{total:08x}"
 

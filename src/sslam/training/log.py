@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -99,6 +100,11 @@ class RunLog:
         """A line in train.log and on the screen."""
         self._write(text)
         self._console.print(text, markup=False)
+
+    def note(self, text: str) -> None:
+        """A line in train.log alone, where it can be written: an error is shown elsewhere."""
+        with contextlib.suppress(OSError):
+            self._write(text)
 
     def _write(self, text: str) -> None:
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -11,7 +11,7 @@ import torch
 
 from sslam.data.crops import ClipCrops, CropPlan, Measured, PackedCrops, measure_durations
 from sslam.data.sources import load_clips
-from sslam.errors import CheckpointError, InputError
+from sslam.errors import CheckpointError, InputError, SslamError
 from sslam.training.checkpoint import CheckpointFolder
 from sslam.training.export import export_student
 from sslam.training.guard import CollapseGuard
@@ -68,13 +68,13 @@ def pretrain(
     plan = crop_plan(recipe, measured)
     folder = RunFolder(out)
     with folder.locked():
-        folder.claim(recipe, describe_corpus(source, measured), init)
+        run = folder.claim(recipe, describe_corpus(source, measured), init)
         bound = recipe.steps if limits.steps is None else min(recipe.steps, limits.steps)
         with RunLog(out, bound) as log, Signals() as signals:
             for skipped in measured.skipped:
                 log.say(f"left out {skipped.path}: {skipped.reason}")
             task = Pretraining(recipe, plan, place, log.say, workers=workers)
-            return _Run(folder, task, log).go(limits, signals, init)
+            return _Run(run, folder, task, log).go(limits, signals, init)
 
 
 def crop_plan(recipe: Recipe, measured: Measured) -> CropPlan:
@@ -83,7 +83,7 @@ def crop_plan(recipe: Recipe, measured: Measured) -> CropPlan:
     Raises:
         InputError: too little sound.
     """
-    kind = {"packed": PackedCrops, "clips": ClipCrops}[recipe.data.crops]
+    kind = PackedCrops if recipe.data.crops == "packed" else ClipCrops
     plan = kind(measured.clips, measured.durations_s, recipe.data.seconds, recipe.seed)
     if len(plan) < 2 and any(stage.objective.sees_mixed for stage in recipe.stages):
         raise InputError(
@@ -113,8 +113,8 @@ def pick_device(name: str) -> torch.device:
 class _Run:
     """Joins a task to the folder it is kept in."""
 
-    def __init__(self, folder: RunFolder, task: Pretraining, log: RunLog) -> None:
-        self.folder, self.task, self.log = folder, task, log
+    def __init__(self, run: str, folder: RunFolder, task: Pretraining, log: RunLog) -> None:
+        self.run, self.folder, self.task, self.log = run, folder, task, log
         self.recipe = task.recipe
         self.guard = CollapseGuard(self.recipe.guard)
         self.checkpoints = CheckpointFolder(
@@ -138,6 +138,9 @@ class _Run:
                 self._is_due,
                 self._save,
             )
+        except SslamError as error:
+            self.log.note(f"stopped: {error}")
+            raise
         finally:
             self.task.close()
         if ending is Ending.FINISHED:
@@ -147,7 +150,9 @@ class _Run:
                 f"stopped after step {step} of {self.recipe.steps}: the run {ending.value}; "
                 "the same command goes on from here"
             )
-        return Outcome(step, self.recipe.steps, ending, signals.received)
+        return Outcome(
+            step, self.recipe.steps, ending, signals.received if ending is Ending.SIGNAL else None
+        )
 
     def _restore(self, init: str | None) -> int:
         """Put the newest checkpoint back, or the weights to start from; the steps done."""
@@ -156,6 +161,10 @@ class _Run:
             if init is not None:
                 initialise(self.task, init)
             return 0
+        if checkpoint.state.get("run") != self.run:
+            raise CheckpointError(
+                f"{self.checkpoints.path(checkpoint.step)} comes from another run: take it away"
+            )
         self.task.restore(checkpoint)
         self.guard.averages = dict(checkpoint.state["guard"])
         if checkpoint.step < self.recipe.steps:
@@ -169,19 +178,18 @@ class _Run:
         """A checkpoint, and the student as a model of its own."""
         self.log.sync()
         state = {
+            "run": self.run,
             "guard": self.guard.averages,
             "sslam": version("sslam"),
             "torch": torch.__version__,
         }
         try:
-            self.checkpoints.save(self.task.checkpoint(step, state))
+            # The models first: should the run die in between, it makes them again.
             self._export(self.folder.model, step)
             if step in self.recipe.stage_ends:
                 name = self.recipe.stages[self.recipe.stage_ends.index(step)].name
                 self._export(self.folder.stages / name, step, with_pretraining=True)
-        except CheckpointError as error:
-            self.log.say(str(error))
-            raise
+            self.checkpoints.save(self.task.checkpoint(step, state))
         except OSError as error:
             raise CheckpointError(
                 f"could not write the model to {self.folder.path}: {error}; make room and run the "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -70,7 +69,8 @@ class Stage(_Frozen):
         return _from_name(value, "variant", VARIANTS)
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True)
+class Position:
     """Where a step lies: in which stage, and how far from its start."""
 
     index: int
@@ -156,11 +156,6 @@ class Recipe(_Frozen):
         """The fields that decide the numbers of a run, as plain data."""
         free = {"name", "description", "checkpoint_every", "keep_checkpoints"}
         return self.model_dump(mode="json", exclude=free)
-
-    def digest(self) -> str:
-        """Equal for two recipes exactly when their runs are."""
-        text = json.dumps(self.decisive(), sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

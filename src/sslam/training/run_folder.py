@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -53,16 +54,15 @@ class RunFolder:
         self.model = path / "model"
         self.stages = path / "stages"
 
-    def claim(self, recipe: Recipe, corpus: Corpus, init: str | None) -> None:
-        """Make the folder this run's, or check that it is.
+    def claim(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
+        """Make the folder this run's, or check that it is; the id of the run.
 
         Raises:
             InputError: it holds something else, or a run on other recordings.
             RecipeError: it belongs to a run of another recipe.
         """
         if not self.config.exists():
-            self._create(recipe, corpus, init)
-            return
+            return self._create(recipe, corpus, init)
         saved = self._read()
         before = check_recipe(saved["recipe"], str(self.config))
         differing = first_difference(before.decisive(), recipe.decisive())
@@ -78,6 +78,7 @@ class RunFolder:
                 f"{self.path} was started from {saved.get('init') or 'random weights'}, not from "
                 f"{init}: give another --out"
             )
+        return str(saved["run"])
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -96,7 +97,7 @@ class RunFolder:
                 raise InputError(f"another process is training in {self.path}: wait or stop it")
             yield
 
-    def _create(self, recipe: Recipe, corpus: Corpus, init: str | None) -> None:
+    def _create(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
         others = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
         if others:
             raise InputError(
@@ -104,6 +105,7 @@ class RunFolder:
             )
         content = {
             "format": FORMAT,
+            "run": uuid.uuid4().hex,
             "sslam": version("sslam"),
             "init": init,
             "data": asdict(corpus),
@@ -112,11 +114,12 @@ class RunFolder:
         temporary = self.config.with_suffix(".partial")
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         temporary.replace(self.config)
+        return str(content["run"])
 
     def _read(self) -> dict[str, Any]:
         try:
             saved = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            if saved["format"] == FORMAT and {"recipe", "data"} <= saved.keys():
+            if saved["format"] == FORMAT and {"run", "recipe", "data"} <= saved.keys():
                 return dict(saved)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
             pass

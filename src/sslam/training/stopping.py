@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ class Signals:
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Signals:
+        # Python lets the main thread alone handle signals.
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in self.watched:
             self._before[number] = signal.signal(number, self._note)
         return self

@@ -81,14 +81,15 @@ class Pretraining:
 
     def begin(self, step: int) -> Setting:
         """Set the learning rate; on entering a stage, its objective and a new optimiser."""
-        index, stage, stage_step = self.recipe.position(step)
-        if self._optimiser is None or self._stage != index:
-            self._stage = index
+        place = self.recipe.position(step)
+        stage = place.stage
+        if self._optimiser is None or self._stage != place.index:
+            self._stage = place.index
             self.bootstrap.objective = stage.objective
             self._optimiser = adamw(self.bootstrap, stage.optimiser)
-        lr = warmup_cosine(stage_step, stage.optimiser.lr, stage.warmup_steps, stage.steps)
+        lr = warmup_cosine(place.stage_step, stage.optimiser.lr, stage.warmup_steps, stage.steps)
         set_lr(self._optimiser, lr)
-        return Setting(stage.name, stage_step, self._optimiser, lr, stage.optimiser.clip_norm)
+        return Setting(stage.name, place.stage_step, self._optimiser, lr, stage.optimiser.clip_norm)
 
     def losses(self, step: int) -> Iterator[Losses]:
         """The losses of this process's groups of the step."""
@@ -114,9 +115,9 @@ class Pretraining:
 
     def end(self, step: int) -> dict[str, float | int]:
         """Let the teacher follow the student; figures of the data and the EMA."""
-        _, stage, stage_step = self.recipe.position(step)
-        ema = stage.ema
-        decay = ema_decay(stage_step + 1, ema.start, ema.end, ema.anneal_steps)
+        place = self.recipe.position(step)
+        ema = place.stage.ema
+        decay = ema_decay(place.stage_step + 1, ema.start, ema.end, ema.anneal_steps)
         self.bootstrap.teacher.update(self.bootstrap.student, decay)
         return {
             "ema_decay": decay,
@@ -136,7 +137,6 @@ class Pretraining:
             state = named_state(self._optimiser)
             tensors |= {f"optimiser.{key}": value for key, value in state.items()}
         own = {
-            "recipe": self.recipe.digest(),
             "seen_s": self._seen_s,
             "skipped": self._skipped,
         }
@@ -146,13 +146,8 @@ class Pretraining:
         """Go back to what :meth:`checkpoint` gave.
 
         Raises:
-            CheckpointError: it belongs to another recipe or another architecture.
+            CheckpointError: it holds another architecture.
         """
-        if checkpoint.state.get("recipe") != self.recipe.digest():
-            raise CheckpointError(
-                f"the checkpoint of step {checkpoint.step} was made by another recipe: "
-                "give its recipe, or another run folder"
-            )
         self.load_networks(checkpoint)
         self._seen_s = float(checkpoint.state["seen_s"])
         self._skipped = int(checkpoint.state["skipped"])
