@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sslam.errors import InputError
 from sslam.features.front_end import FrontEnd, FrontEndConfig
+from sslam.model.audio_model import AudioModel, Pooling
 
-Pooling = Literal["cls", "mean"]
 LOGMEL_SEGMENTS = 8
 
 
@@ -25,27 +25,6 @@ class ClipEncoder(Protocol):
         """Hex digits that change when the same audio would give other features."""
 
 
-class ClipVectors(Protocol):
-    """The part of a model's embeddings that a clip-level probe reads, each (B, D)."""
-
-    @property
-    def clip_cls(self) -> Tensor: ...
-    @property
-    def clip_mean(self) -> Tensor: ...
-
-
-class EmbeddingModel(Protocol):
-    """The part of `sslam.model.AudioModel` that evaluation uses."""
-
-    config: Any
-    front_end: FrontEnd
-
-    def embed_batch(self, wave: Tensor, samples: Tensor) -> ClipVectors: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def parameters(self) -> Any: ...
-    def eval(self) -> Any: ...
-
-
 class ModelFeatures:
     """Clip vectors of a frozen model, on the model's own device.
 
@@ -54,7 +33,7 @@ class ModelFeatures:
         pooling: ``cls`` takes the CLS token, ``mean`` the mean of the patches.
     """
 
-    def __init__(self, model: EmbeddingModel, pooling: Pooling = "cls") -> None:
+    def __init__(self, model: AudioModel, pooling: Pooling = "cls") -> None:
         if pooling not in ("cls", "mean"):
             raise InputError(f"pooling '{pooling}' is unknown; give cls or mean")
         model.eval()
@@ -65,14 +44,12 @@ class ModelFeatures:
         """(B, S), (B,) -> (B, D)."""
         device = next(iter(self.model.parameters())).device
         with torch.inference_mode():
-            vectors = self.model.embed_batch(wave.to(device), samples)
-        return vectors.clip_cls if self.pooling == "cls" else vectors.clip_mean
+            return self.model(wave.to(device), samples).clip(self.pooling)
 
     def fingerprint(self) -> str:
         """Of every weight, the architecture, the front end and the pooling."""
         digest = hashlib.sha256()
-        settings = (self.model.config, self.model.front_end.config, self.pooling)
-        digest.update(repr(settings).encode())
+        digest.update(f"{self.model.config!r} {self.pooling}".encode())
         for name, value in sorted(self.model.state_dict().items()):
             if isinstance(value, Tensor):
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

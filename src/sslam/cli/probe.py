@@ -1,0 +1,233 @@
+"""``sslam probe``: how much do frozen features know about these labels?"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from sslam.data.manifest import Clip
+    from sslam.evaluation.encoders import ClipEncoder
+    from sslam.evaluation.polyphony import DegreeScore
+    from sslam.evaluation.probe import ProbeResult
+    from sslam.evaluation.task import Task
+
+Baseline = Literal["logmel", "logmel-segments"]
+
+
+@dataclass
+class Args:
+    """Fit a probe on frozen features of labelled clips and score it on the test clips."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """A CSV manifest (path, labels, split, group), a fairseq .tsv, or a folder of class folders."""
+
+    out: Path
+    """Run folder: results.json, a per-class CSV and the cached features."""
+
+    model: str | None = None
+    """A model: a name, a folder, or a checkpoint."""
+
+    baseline: Baseline | None = None
+    """Probe log-mel statistics: logmel gives both forms, logmel-segments the larger one."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    """A clip's vector: the CLS token or the mean of the patches."""
+
+    probe: Literal["linear", "knn", "attentive"] = "linear"
+    """Logistic regression, nearest neighbours, or attention pooling over the patches."""
+
+    labels: Literal["auto", "single", "multi"] = "auto"
+    """One label a clip or several; auto looks."""
+
+    batch: int = 32
+    """Clips encoded at a time."""
+
+    cache: Path | None = None
+    """Where features are kept between runs; RUN/features by default."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    seed: int = 0
+    """Of a drawn split, the validation folds and the bootstrap."""
+
+
+def run(args: Args) -> int:
+    """Probe and print one line a metric; writes RUN/results.json and per-class tables."""
+    from sslam.data.sources import load_clips
+    from sslam.errors import InputError
+    from sslam.evaluation.task import make_task
+
+    if args.model is None and args.baseline is None:
+        raise InputError("nothing to probe: give --model M, --baseline logmel, or both")
+    if args.probe == "attentive" and args.baseline is not None:
+        raise InputError("--probe attentive needs the patches of a --model; a baseline has none")
+    clips = load_clips(args.data, class_folders=True)
+    make_task(clips, args.labels, args.seed)  # bad labels are found before hours of encoding
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for name, encoder in _encoders(args):
+        results.append(_probe(args, name, encoder, clips))
+    report = {"data": str(args.data), "settings": _settings(args), "results": results}
+    _write_whole(args.out / "results.json", json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _encoders(args: Args) -> Iterator[tuple[str, ClipEncoder]]:
+    """What to probe, by the name it has in the results."""
+    from sslam.evaluation.encoders import LOGMEL_SEGMENTS, LogmelStatistics, ModelFeatures
+
+    if args.model is not None:
+        from sslam.weights.zoo import load_model
+
+        yield str(args.model), ModelFeatures(load_model(args.model).to(_device(args)), args.pooling)
+    if args.baseline == "logmel":
+        yield "logmel", LogmelStatistics()
+    if args.baseline is not None:
+        yield "logmel-segments", LogmelStatistics(segments=LOGMEL_SEGMENTS)
+
+
+def _device(args: Args) -> str:
+    import torch
+
+    if args.device != "auto":
+        return args.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _probe(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -> dict[str, Any]:
+    from sslam.evaluation.embed import clip_features
+    from sslam.evaluation.probe import knn_probe, linear_probe
+    from sslam.evaluation.task import make_task
+
+    cache = args.out / "features" if args.cache is None else args.cache
+    with _Bar(name, len(clips)) as bar:
+        features = clip_features(encoder, clips, args.batch, cache, bar.show)
+    if features.skipped:
+        first = features.skipped[0]
+        print(
+            f"skipped {len(features.skipped)} of {len(clips)} clips; "
+            f"the first is {first.path}: {first.reason}",
+            file=sys.stderr,
+        )
+    kept = [clips[index] for index in features.kept]
+    task = make_task(kept, args.labels, args.seed)
+    probe = {"linear": linear_probe, "knn": knn_probe}[args.probe]
+    result = probe(features.vectors, task, seed=args.seed)
+    degrees = _degrees(result, args.seed) if task.multilabel else ()
+    _print(name if args.baseline else "", task, result, degrees)
+    _write_per_class(args.out / f"per_class_{_file_name(name)}.csv", result)
+    return {
+        "name": name,
+        **_as_json(result),
+        "degrees": [_finite(asdict(score)) for score in degrees],
+        "skipped": [{"path": str(s.path), "reason": s.reason} for s in features.skipped],
+    }
+
+
+def _degrees(result: ProbeResult, seed: int) -> tuple[DegreeScore, ...]:
+    """Scores by the number of labels, when the test clips differ in it enough to fill two bins."""
+    from sslam.evaluation.polyphony import PAPER_BINS, score_by_degree
+
+    counts = result.targets.sum(axis=1)
+    filled = [each for each in PAPER_BINS if result.targets[each.holds(counts)].any()]
+    if len(filled) < 2:
+        return ()
+    return score_by_degree(result.targets, result.scores, bins=filled, seed=seed)
+
+
+def _print(name: str, task: Task, result: ProbeResult, degrees: Sequence[DegreeScore]) -> None:
+    tail = f" features={name}" if name else ""
+    for metric in (*result.metrics, *(score.metric for score in degrees)):
+        print(f"{metric}{tail}")
+    if task.multilabel and result.classes_left_out:
+        print(
+            f"left out of mAP: {len(result.classes_left_out)} of {len(result.classes)} classes "
+            f"without positives in test ({', '.join(result.classes_left_out[:5])})"
+        )
+
+
+def _as_json(result: ProbeResult) -> dict[str, Any]:
+    return {
+        "probe": result.probe,
+        "setting": result.setting,
+        "seconds": round(result.seconds, 3),
+        "train_clips": result.train_clips,
+        "test_clips": len(result.test),
+        "classes": len(result.classes),
+        "classes_left_out": list(result.classes_left_out),
+        "metrics": [_finite(asdict(metric)) for metric in result.metrics],
+        "per_class": [_finite(asdict(score)) for score in result.per_class],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _settings(args: Args) -> dict[str, Any]:
+    names = ("model", "baseline", "pooling", "probe", "labels", "seed")
+    return {name: getattr(args, name) for name in names}
+
+
+def _write_per_class(path: Path, result: ProbeResult) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "average_precision", "positives"])
+        for score in result.per_class:
+            value = "" if score.positives == 0 else f"{score.average_precision:.6f}"
+            writer.writerow([score.label, value, score.positives])
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _file_name(name: str) -> str:
+    """The last part of a path or model name, safe in a file name."""
+    stem = name.rstrip("/").rsplit("/", 1)[-1] or "model"
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
+
+
+class _Bar:
+    """Clips encoded, on standard error: a bar on a terminal, elsewhere a line each tenth."""
+
+    def __init__(self, name: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._name = name
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._said = 0
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task(f"{name}: encoding", total=total)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """After each batch."""
+        self._bar.update(self._task, completed=done)
+        tenth = 10 * done // total
+        if not self._console.is_terminal and tenth > self._said:
+            self._said = tenth
+            self._console.print(f"{self._name}: {done} of {total} clips encoded", markup=False)
