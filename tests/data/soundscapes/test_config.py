@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from sslam.data.soundscapes.config import SoundscapeConfig, Spread
+from sslam.errors import InputError
 
 
 def test_uniform_covers_its_range_evenly() -> None:
@@ -49,9 +50,19 @@ def test_a_fixed_value_takes_one_number_like_any_other() -> None:
         {"onset_share": {"low": 0, "high": 1.1}},
         {"overlap_min": 3, "overlap_max": 2},
         {"room": {"rt60_s": {"low": 0, "high": 1}}},
-        {"snr": {"low": 0, "high": 1}},
+        {"duration_s": float("inf")},
+        {"background_share": 1.5},
+        {"fade_s": -0.1},
+        {"reference_dbfs": 3.0},
+        {"degrees": (2,), "degree_weights": (float("nan"),)},
     ],
 )
 def test_refuses_what_makes_no_sense(fields: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InputError) as caught:
         SoundscapeConfig.model_validate(fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_unknown_keys() -> None:
+    with pytest.raises(ValidationError, match="snr"):
+        SoundscapeConfig.model_validate({"snr": 3})
