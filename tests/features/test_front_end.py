@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -66,6 +69,14 @@ def test_cropping_and_padding_to_a_number_of_frames(frames: int) -> None:
     assert fixed.frames.tolist() == free.frames.clamp(max=frames).tolist()
     shared = min(frames, free.logmel.shape[1])
     torch.testing.assert_close(fixed.logmel[:, :shared], free.logmel[:, :shared], rtol=0, atol=1e-6)
+
+
+def test_a_short_clip_equals_the_reference_padding_included() -> None:
+    with np.load(Path(__file__).parents[1] / "data" / "fbank_golden.npz") as golden:
+        wave, expected = golden["short/wav"], torch.from_numpy(golden["short/norm1024"])
+    out = FrontEnd()(torch.from_numpy(wave)[None], frames=1024)
+    assert out.frames.tolist() == [28]
+    torch.testing.assert_close(out.logmel[0], expected, rtol=0, atol=1e-4)
 
 
 def test_mel_settings_are_honoured() -> None:
