@@ -17,7 +17,7 @@ import numpy as np
 from sslam.benchmarks import idmt_desed_fl, spass, urban_sed
 from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, Row, SplitSize
 from sslam.benchmarks.layout import distinct
-from sslam.benchmarks.presence import find_source, load
+from sslam.benchmarks.presence import look_for
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
 from sslam.evaluation.polyphony import PAPER_BINS
@@ -45,12 +45,12 @@ def pool(root: Path, sets: Sequence[Benchmark] = POOL) -> list[Clip]:
     Raises:
         InputError: none of the sets is there.
     """
-    found = {benchmark: find_source(benchmark, root) for benchmark in sets}
+    places = [look_for(benchmark, root) for benchmark in sets]
     clips = [
-        replace(clip, group=f"{benchmark.name}/{clip.group}" if clip.group else "")
-        for benchmark, source in found.items()
-        if source is not None
-        for clip in load(benchmark, source)
+        replace(clip, group=f"{place.benchmark.name}/{clip.group}" if clip.group else "")
+        for place in places
+        if place.here
+        for clip in place.load()
         if degree(clip.labels)
     ]
     if not clips:
