@@ -248,6 +248,8 @@ def _claim(folder: Path, recipe: Recipe) -> None:
                 f"{folder}: holds {found} {part.split} scenes already, {part.scenes} were asked "
                 "for; ask for at least as many"
             )
+    for partial in folder.rglob("*.partial"):  # of a run that was killed
+        partial.unlink()
     facts = {"digest": digest, "seed": recipe.seed, "config": recipe.config.model_dump(mode="json")}
     write_text(note, json.dumps(facts, indent=1) + "\n")
 
