@@ -17,6 +17,9 @@ SUFFIXES = frozenset({".m4a", ".mp4", ".webm"})
 # to two of which are the encoder's start-up: what decodes may fall this short of the header.
 _SLACK_S = 0.1
 
+# After a jump, AAC needs a frame and Opus 80 ms before what they decode is right again.
+_PREROLL_S = 0.2
+
 
 def open_container(path: Path, start_s: float, end_s: float | None) -> Decoding:
     """Open the first audio track of ``path`` at ``start_s``.
@@ -61,7 +64,7 @@ def _blocks(
     at = 0
     try:
         if start:
-            container.seek(int(start_s / track.time_base), stream=track)
+            container.seek(int(max(0.0, start_s - _PREROLL_S) / track.time_base), stream=track)
         for position, samples in _frames(av, container, track, rate):
             at = position + len(samples)
             wanted = samples[max(0, start - position) : None if stop is None else stop - position]

@@ -13,7 +13,6 @@ from sslam.features.logmel import (
     FRAME_MS,
     FRAME_SAMPLES,
     HIGH_HZ,
-    HOP_SAMPLES,
     LOW_HZ,
     N_MELS,
     LogMel,
@@ -81,42 +80,42 @@ class FrontEnd(nn.Module):
             raise InputError(f"frames={frames}: ask for at least one frame")
         if samples is None:
             samples = torch.full((wave.shape[0],), wave.shape[1], dtype=torch.int64)
-        longest = _longest(samples, wave)
+        sizes = _checked_sizes(samples, wave)
+        longest = max(sizes)
         if frames is None:
             frames = -(-n_frames(longest) // FRAME_MULTIPLE) * FRAME_MULTIPLE
-        samples = samples.to(wave.device, non_blocking=True)
-        return self._log_mels(wave, samples, frames, min(longest, n_samples(frames)))
+        needed = min(longest, n_samples(frames))
+        raw = self.log_mel(wave[:, :needed] - _clip_means(wave, sizes)[:, None])
+        real = torch.tensor([min(n_frames(size), frames) for size in sizes])
+        return self._normalised(raw, real.to(wave.device, non_blocking=True), frames)
 
-    def _log_mels(self, wave: Tensor, samples: Tensor, frames: int, needed: int) -> LogMels:
-        centred = wave[:, :needed] - _clip_means(wave, samples)[:, None]
-        raw = self.log_mel(centred)
-        real = ((samples - FRAME_SAMPLES) // HOP_SAMPLES + 1).clamp(max=frames)
-        is_real = torch.arange(raw.shape[1], device=wave.device) < real[:, None]
-        content = raw.masked_fill(~is_real[..., None], 0.0)
-        padded = nn.functional.pad(content, (0, 0, 0, frames - content.shape[1]))
-        return LogMels((padded - self.config.mean) / (2 * self.config.std), real)
+    def _normalised(self, raw: Tensor, real: Tensor, frames: int) -> LogMels:
+        is_real = torch.arange(raw.shape[1], device=raw.device) < real[:, None]
+        padded = raw.masked_fill_(~is_real[..., None], 0.0)
+        if frames > raw.shape[1]:
+            padded = nn.functional.pad(raw, (0, 0, 0, frames - raw.shape[1]))
+        return LogMels(padded.sub_(self.config.mean).div_(2 * self.config.std), real)
 
 
-def _longest(samples: Tensor, wave: Tensor) -> int:
-    """The longest clip's samples, after checking every clip."""
+def _checked_sizes(samples: Tensor, wave: Tensor) -> list[int]:
+    """The samples of every clip as integers, each at least a frame and at most the wave."""
     if samples.shape != wave.shape[:1] or samples.dtype != torch.int64:
         raise InputError(
             f"samples must be ({wave.shape[0]},) int64, not {tuple(samples.shape)} {samples.dtype}"
         )
-    shortest, longest = torch.stack(torch.aminmax(samples)).tolist()
-    if shortest < FRAME_SAMPLES:
+    sizes: list[int] = samples.tolist()
+    if min(sizes) < FRAME_SAMPLES:
         raise InputError(
-            f"a clip of {shortest} samples is shorter than one frame: "
+            f"a clip of {min(sizes)} samples is shorter than one frame: "
             f"give at least {FRAME_SAMPLES} samples ({FRAME_MS} ms)"
         )
-    if longest > wave.shape[1]:
-        raise InputError(f"a clip of {longest} samples does not fit a wave of {wave.shape[1]}")
-    return int(longest)
+    if max(sizes) > wave.shape[1]:
+        raise InputError(f"a clip of {max(sizes)} samples does not fit a wave of {wave.shape[1]}")
+    return sizes
 
 
-def _clip_means(wave: Tensor, samples: Tensor) -> Tensor:
-    """(B,) means over real samples, summed so finely that the padding cannot show in them."""
+def _clip_means(wave: Tensor, sizes: list[int]) -> Tensor:
+    """(B,) means over real samples; in float64, so that a clip's neighbours cannot show in its."""
     wide = torch.float32 if wave.device.type == "mps" else torch.float64  # mps has no float64
-    is_real = torch.arange(wave.shape[1], device=wave.device) < samples[:, None]
-    total = torch.where(is_real, wave, 0.0).sum(1, dtype=wide)
-    return (total / samples).to(wave.dtype)
+    means = [clip[:size].mean(dtype=wide) for clip, size in zip(wave, sizes, strict=True)]
+    return torch.stack(means).to(wave.dtype)
