@@ -9,7 +9,11 @@ from sslam.benchmarks.speech_commands import KEYWORDS, KS1, KS2, SILENCE, UNKNOW
 from sslam.benchmarks.verification import verify
 from sslam.errors import InputError
 
-SPEAKERS = {"train": ("aa11", "bb22", "cc33", "aa44", "bb55", "cc66"), "valid": ("dd44", "dd77"), "test": ("ee55",)}
+SPEAKERS = {
+    "train": ("aa11", "bb22", "cc33", "aa44", "bb55", "cc66"),
+    "valid": ("dd44", "dd77"),
+    "test": ("ee55",),
+}
 SPOKEN = ("yes", "no", "bed", "tree")
 
 

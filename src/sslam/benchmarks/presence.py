@@ -87,7 +87,7 @@ def look_for(benchmark: Benchmark, root: Path | None) -> Presence:
         return Presence(benchmark, benchmark.source, len(benchmark.reader(benchmark.source)), "")
     if root is None:
         return Presence(benchmark, None, 0, f"no data root: set {DATA_VARIABLE} or give --data")
-    source = root if benchmark.ours else find_source(benchmark, root)
+    source = find_source(benchmark, root) or (root if benchmark.ours else None)
     if source is None:
         return Presence(benchmark, None, 0, f"no folder {benchmark.name} under {root}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -189,3 +190,15 @@ def _some(names: Iterable[str], shown: int = 3) -> str:
         return "0"
     tail = ", ..." if len(listed) > shown else ""
     return f"{len(listed)}: {', '.join(listed[:shown])}{tail}"
+
+
+def write_findings(found: Verification, path: Path) -> None:
+    """A CSV of the rows, then of each missing and each unreadable file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["item", "expected", "found", "ok"])
+        writer.writerows([row.item, row.expected, row.found, row.ok] for row in found.rows)
+        writer.writerows(["missing file", "there", missing, False] for missing in found.missing)
+        writer.writerows(
+            ["unreadable file", each.path, each.reason, False] for each in found.unreadable
+        )

@@ -1,0 +1,162 @@
+"""``sslam bench``: run the benchmarks whose data is here, beside the published scores."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sslam.benchmarks.suite import Evaluate, SuiteResult
+    from sslam.evaluation.encoders import ClipEncoder
+
+PLAIN_WIDTH = 240
+
+
+@dataclass
+class Args:
+    """Score models on a suite of benchmarks with a frozen-encoder probe; --list shows the sets."""
+
+    model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A model: a name, a folder, or a checkpoint. Repeat it to compare models."""
+
+    suite: str = "paper"
+    """mono, polyphony, paper, the name of one benchmark, or a .yaml file."""
+
+    data: Path | None = None
+    """Folder that holds the data sets; otherwise the one that SSLAM_DATA names."""
+
+    out: Path | None = None
+    """Folder for table.csv, report.html and the cached features."""
+
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Name every benchmark and whether its data is here; runs nothing."""
+
+    baseline: Literal["logmel", "logmel-segments"] | None = None
+    """Score log-mel statistics too, as the floor to beat."""
+
+    probe: Literal["linear", "knn"] = "linear"
+    """Logistic regression or nearest neighbours."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    """A clip's vector: the CLS token or the mean of the patches."""
+
+    batch: int = 32
+    """Clips encoded at a time."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    seed: int = 0
+    """Of the validation folds and the bootstrap."""
+
+
+def run(args: Args) -> int:
+    """List, or run and print the table; 0 when every benchmark that is here was scored."""
+    from sslam.benchmarks.presence import data_root
+    from sslam.benchmarks.suite import run_suite, suite
+    from sslam.errors import InputError
+
+    root = data_root(args.data)
+    if args.list:
+        return _list(root)
+    which = suite(args.suite)
+    if not args.model and args.baseline is None:
+        raise InputError("nothing to score: give --model M, --baseline logmel, or --list")
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+    result = run_suite(which, root, _models(args), "linear", seed=args.seed)
+    _show(result)
+    if args.out is not None:
+        _write(result, args.out)
+    if not result.results and not result.failures:
+        raise InputError(
+            f"no benchmark of suite {which.name} is here; sslam bench --list says how to get them"
+        )
+    return 1 if result.failures else 0
+
+
+def _list(root: Path | None) -> int:
+    from rich.table import Table
+
+    from sslam.benchmarks.presence import look_for
+    from sslam.benchmarks.registry import BENCHMARKS
+
+    table = Table("benchmark", "classes", "metric", "here", "clips, or how to get it")
+    for member in BENCHMARKS.values():
+        place = look_for(member, root)
+        found = f"{place.clips} clips in {place.source}" if place.here else ""
+        # A folder that is there but cannot be read is a problem to see, not a set to download.
+        missing = place.problem if place.source is not None else f"get it: {member.get}"
+        here = "yes" if place.here else "no"
+        table.add_row(member.name, str(len(member.classes)), member.metric, here, found or missing)
+    _console().print(table)
+    return 0
+
+
+def _models(args: Args) -> dict[str, Evaluate]:
+    from sslam.benchmarks.evaluate import ProbeEvaluation
+    from sslam.errors import InputError
+
+    if len(set(args.model)) < len(args.model):
+        raise InputError(f"a model is given twice: {', '.join(args.model)}")
+    cache = None if args.out is None else args.out / "features"
+    return {
+        name: ProbeEvaluation(encoder, args.probe, args.batch, cache, args.seed)
+        for name, encoder in _encoders(args).items()
+    }
+
+
+def _encoders(args: Args) -> dict[str, ClipEncoder]:
+    from sslam.evaluation.encoders import LOGMEL_SEGMENTS, LogmelStatistics, ModelFeatures
+
+    encoders: dict[str, ClipEncoder] = {}
+    if args.model:
+        import torch
+
+        from sslam.weights.zoo import load_model
+
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        device = auto if args.device == "auto" else args.device
+        for name in args.model:
+            encoders[name] = ModelFeatures(load_model(name).to(device), args.pooling)
+    if args.baseline is not None:
+        segments = LOGMEL_SEGMENTS if args.baseline == "logmel-segments" else 0
+        encoders[args.baseline] = LogmelStatistics(segments)
+    return encoders
+
+
+def _show(result: SuiteResult) -> None:
+    from sslam.benchmarks.table import absent_lines, comparison_lines, rich_table, table_rows
+
+    console = _console()
+    if result.results:
+        console.print(rich_table(table_rows(result)))
+    for line in (*comparison_lines(result), *absent_lines(result)):
+        console.print(line, markup=False)
+    for failure in result.failures:
+        print(
+            f"sslam: {failure.benchmark.name}, {failure.model}: {failure.reason}", file=sys.stderr
+        )
+
+
+def _write(result: SuiteResult, out: Path) -> None:
+    from sslam.benchmarks.page import write_page
+    from sslam.benchmarks.table import table_rows, write_csv
+
+    write_csv(table_rows(result), out / "table.csv")
+    write_page(result, out / "report.html")
+    print(f"wrote {out / 'table.csv'} and {out / 'report.html'}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    # Without a terminal there is no width to fit: long lines stay whole for whoever reads them.
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
