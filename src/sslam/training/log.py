@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -57,7 +58,7 @@ class RunLog:
     ) -> None:
         self._metrics_path = folder / "metrics.jsonl"
         self._total, self._every_s = total, every_s
-        self._first, self._started_s, self._said_s = 0, 0.0, 0.0
+        self._first, self._started_s, self._said_s = 0, 0.0, -math.inf
         self._log = (folder / "train.log").open("a", encoding="utf-8")
         self._metrics: TextIO | None = None
         self._console = Console(file=screen or sys.stdout, highlight=False, soft_wrap=True)
