@@ -1,0 +1,268 @@
+"""Batches of waveforms for training, in an order that depends on the step alone.
+
+The clips of a run form one sequence, cut into groups of ``group_clips`` and these into steps of
+``groups``. How many ranks and workers share the reading does not change the sequence, and its
+whole state is the step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslam.audio.io import RATE_HZ
+from sslam.data.crops import CropPlan, Piece
+from sslam.data.manifest import Skipped
+from sslam.errors import AudioError, InputError, SslamError
+
+__all__ = ["CropIndex", "GroupOrder", "Skipped", "TrainingBatches", "WaveBatch"]
+
+# Steps read ahead of the one in use, a worker.
+PREFETCH_STEPS = 2
+# Crops are in random order: this many failing in a row means that (nearly) all of them do.
+MAX_REPLACEMENTS = 1000
+# Headers round lengths and codecs pad: up to this much missing is no defect.
+SLACK_SAMPLES = round(0.02 * RATE_HZ)
+# A piece under a millisecond may round to no sample at all at the recording's own rate.
+SHORTEST_SAMPLES = round(0.001 * RATE_HZ)
+# More workers than this wait for the disk rather than for a core.
+AUTO_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class WaveBatch:
+    """Crops of one group."""
+
+    wave: Tensor  # (B, S) float32, zero beyond the real samples
+    samples: Tensor  # (B,) int64, real samples of each crop
+    skipped: tuple[Skipped, ...]  # recordings first found unreadable here
+
+    def pin_memory(self) -> WaveBatch:
+        """The same batch in page-locked memory, from which a GPU copies without waiting."""
+        return replace(self, wave=self.wave.pin_memory(), samples=self.samples.pin_memory())
+
+
+class CropIndex(NamedTuple):
+    """Names one crop of a plan."""
+
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True)
+class GroupOrder:
+    """Which crop each place of a run holds.
+
+    Place ``j`` of ``group`` in ``step`` is crop ``k = (step * groups + group) * group_clips + j``
+    of the run: number ``k % crops`` of epoch ``k // crops``.
+    """
+
+    crops: int  # in an epoch
+    group_clips: int
+    groups: int  # in a step, over all ranks
+
+    def __post_init__(self) -> None:
+        for name in ("crops", "group_clips", "groups"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 1 or more")
+
+    def crop(self, step: int, group: int, place: int) -> CropIndex:
+        """The crop at ``place`` of ``group`` in ``step``."""
+        number = (step * self.groups + group) * self.group_clips + place
+        return CropIndex(*divmod(number, self.crops))
+
+
+class TrainingBatches:
+    """The groups that one rank trains on, read ahead in the background.
+
+    A rank takes groups ``rank``, ``rank + world``, ... of every step.
+
+    Args:
+        plan: the crops.
+        group_clips: clips in a group, the unit of mixing and of randomness.
+        groups: groups in a step, over all ranks.
+        seed: of the generators in worker processes; which clips come when is the plan's matter.
+        rank: this process.
+        world: processes that share the groups.
+        workers: processes that read; 0 reads in a thread; None chooses by the number of cores.
+
+    Raises:
+        InputError: a number is out of range, or ``groups`` is no multiple of ``world``.
+    """
+
+    def __init__(
+        self,
+        plan: CropPlan,
+        group_clips: int,
+        groups: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int | None = None,
+    ) -> None:
+        if world < 1 or not 0 <= rank < world:
+            raise InputError(f"rank {rank} of {world} does not exist; give 0 <= rank < world")
+        if groups % world:
+            raise InputError(
+                f"{groups} groups a step do not divide over {world} ranks; "
+                f"give a multiple of {world} groups"
+            )
+        if workers is not None and workers < 0:
+            raise InputError(f"workers is {workers}; give 0 or more, or None to choose")
+        self.order = GroupOrder(len(plan), group_clips, groups)
+        self.workers = _auto_workers() if workers is None else workers
+        self._seed = seed
+        self._reader = _StepReader(plan, self.order, rank, world)
+
+    def iterate(self, start_step: int = 0) -> Iterator[tuple[WaveBatch, ...]]:
+        """One tuple a step without end, from ``start_step``; one batch for each group of this rank.
+
+        A crop that cannot be read is replaced by the next that can; each recording at fault is
+        named once in ``skipped``.
+
+        Raises:
+            InputError: nothing can be read, or ``start_step`` is negative.
+        """
+        if start_step < 0:
+            raise InputError(f"start_step is {start_step}; give 0 or more")
+        return self._iterate(start_step)
+
+    def _iterate(self, start_step: int) -> Iterator[tuple[WaveBatch, ...]]:
+        known: set[Path] = set()
+        read = self._in_processes if self.workers else self._in_thread
+        with closing(read(start_step)) as steps:
+            for step in steps:
+                if isinstance(step, SslamError):
+                    raise step
+                yield tuple(_first_mentions(batch, known) for batch in step)
+
+    def _in_thread(self, start_step: int) -> Generator[_Step, None, None]:
+        with ThreadPoolExecutor(1, thread_name_prefix="sslam-data") as pool:
+            ahead = deque(
+                pool.submit(self._reader.__getitem__, start_step + i) for i in range(PREFETCH_STEPS)
+            )
+            try:
+                for step in itertools.count(start_step + PREFETCH_STEPS):
+                    read = ahead.popleft().result()
+                    ahead.append(pool.submit(self._reader.__getitem__, step))
+                    yield read
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _in_processes(self, start_step: int) -> Generator[_Step, None, None]:
+        # A generator of its own: by default the loader draws from torch's global state.
+        loader = DataLoader(
+            self._reader,
+            batch_size=None,
+            sampler=itertools.count(start_step),
+            num_workers=self.workers,
+            prefetch_factor=PREFETCH_STEPS,
+            collate_fn=_as_read,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator().manual_seed(self._seed),
+        )
+        yield from loader
+
+
+_Step = tuple[WaveBatch, ...] | SslamError
+
+
+class _StepReader(Dataset[_Step]):
+    """Reads what one rank needs for a step: a pure function of the step and the files."""
+
+    def __init__(self, plan: CropPlan, order: GroupOrder, rank: int, world: int) -> None:
+        self._plan = plan
+        self._order = order
+        self._groups = range(rank, order.groups, world)
+
+    def __getitem__(self, step: int) -> _Step:
+        # Errors travel as values: the loader would wrap one raised in a worker in its traceback.
+        try:
+            return tuple(self._group(step, group) for group in self._groups)
+        except SslamError as error:
+            return error
+
+    def _group(self, step: int, group: int) -> WaveBatch:
+        wave = torch.zeros(self._order.group_clips, self._plan.crop_samples)
+        samples = torch.zeros(self._order.group_clips, dtype=torch.int64)
+        skipped: list[Skipped] = []
+        for place in range(self._order.group_clips):
+            crop = self._readable(self._order.crop(step, group, place), skipped)
+            wave[place, : len(crop)] = torch.from_numpy(crop)
+            samples[place] = len(crop)
+        return WaveBatch(wave, samples, tuple(skipped))
+
+    def _readable(self, wanted: CropIndex, skipped: list[Skipped]) -> np.ndarray:
+        tries = min(len(self._plan), MAX_REPLACEMENTS)
+        for replacement in range(tries):
+            index = (wanted.index + replacement) % len(self._plan)
+            try:
+                return self._crop(self._plan.pieces(wanted.epoch, index))
+            except AudioError as error:
+                skipped.append(Skipped(error.path, error.reason))
+        raise InputError(
+            f"{tries} crops in a row cannot be read; the last is {skipped[-1].path}: "
+            f"{skipped[-1].reason}; check that the recordings are still there"
+        )
+
+    def _crop(self, pieces: tuple[Piece, ...]) -> np.ndarray:
+        parts = [part for part in map(_read, pieces) if part.size]
+        if not parts:
+            raise AudioError(pieces[0].clip.path, "the clip is shorter than 1 ms")
+        return np.concatenate(parts)[: self._plan.crop_samples]
+
+
+def _read(piece: Piece) -> np.ndarray:
+    promised = round((piece.end_s - piece.start_s) * RATE_HZ)
+    if promised < SHORTEST_SAMPLES:
+        return np.empty(0, dtype=np.float32)
+    wave = piece.read()
+    if len(wave) < promised - SLACK_SAMPLES:
+        raise AudioError(
+            piece.clip.path,
+            f"gives {len(wave)} samples of {promised}: truncated, or its header is wrong",
+        )
+    return wave[:promised]
+
+
+def _first_mentions(batch: WaveBatch, known: set[Path]) -> WaveBatch:
+    """The batch with only the skipped recordings that are not in ``known``, which grows."""
+    fresh = []
+    for skipped in batch.skipped:
+        if skipped.path not in known:
+            known.add(skipped.path)
+            fresh.append(skipped)
+    return replace(batch, skipped=tuple(fresh))
+
+
+def _as_read(step: _Step) -> _Step:
+    return step
+
+
+def _start_worker(worker: int) -> None:
+    # One thread each: the cores are shared by the workers. Signals are the parent's to answer,
+    # who must still write a checkpoint when the whole process group is told to stop.
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _auto_workers() -> int:
+    """Half of this rank's cores; none, hence a thread, where there are fewer than four."""
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = (cores or 1) // max(ranks_here, 1)
+    return 0 if share < 4 else min(AUTO_WORKERS, share // 2)
