@@ -196,6 +196,7 @@ def bad_commands(folder: Path) -> dict[str, tuple[list[str], str]]:
     one = ["--set", "group_clips=1"]
     return {
         "no command": (["train"], "'train'"),
+        "half a command": (["data"], "data prepare, data verify"),
         "no recordings": (["pretrain", *full], "no recordings"),
         "missing folder": (["pretrain", str(folder / "nowhere"), *full], "nowhere"),
         "empty folder": (["pretrain", str(empty), *full], "empty"),
@@ -214,6 +215,7 @@ def bad_commands(folder: Path) -> dict[str, tuple[list[str], str]]:
 
 CASES = [
     "no command",
+    "half a command",
     "no recordings",
     "missing folder",
     "empty folder",
@@ -251,10 +253,10 @@ def test_another_recipe_in_the_folder_is_refused(
     assert metrics(unbroken) == before
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "recipes"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert ended.value.code == 0
     assert f"sslam {verb}" in capsys.readouterr().out
 

@@ -2,7 +2,7 @@
 
 A verb is a module with ``@dataclass class Args``, whose fields become the options, and
 ``run(args: Args) -> int``, which gives the exit status. Such a module imports what is slow inside
-``run``.
+``run``. A verb may have two words (``data verify``).
 """
 
 from __future__ import annotations
@@ -20,15 +20,32 @@ from sslam.errors import SslamError
 
 @dataclass(frozen=True)
 class Verb:
-    """A module with ``Args`` and ``run``, and a line of help."""
+    """A module, a line of help, and the names of its options class and its function."""
 
     module: str
     help: str
+    args: str = "Args"
+    run: str = "run"
 
 
 VERBS: dict[str, Verb] = {
     "pretrain": Verb("sslam.cli.pretrain", "learn from unlabelled recordings, by a recipe"),
     "recipes": Verb("sslam.cli.recipes", "list the recipes, or show one with all its keys"),
+    "probe": Verb("sslam.cli.probe", "score frozen features on labelled recordings"),
+    "bench": Verb("sslam.cli.bench", "score models on benchmarks, beside the published results"),
+    "synth": Verb("sslam.cli.synth", "mix labelled recordings into soundscapes"),
+    "data prepare": Verb(
+        "sslam.cli.data_benchmarks",
+        "turn the download of a benchmark into a manifest",
+        "PrepareArgs",
+        "run_prepare",
+    ),
+    "data verify": Verb(
+        "sslam.cli.data_benchmarks",
+        "check the files of a benchmark against what they should be",
+        "VerifyArgs",
+        "run_verify",
+    ),
 }
 
 _USAGE_STATUS = 2
@@ -62,20 +79,25 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"sslam {version('sslam')}")
         return 0
-    name, *rest = arguments
-    if name not in VERBS:
-        raise SslamError(f"no command is named {name!r}; the commands are: {', '.join(VERBS)}")
-    return _run_verb(name, rest)
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in VERBS:
+            return _run_verb(name, arguments[words:])
+    wanted = arguments[0]
+    below = [verb for verb in VERBS if verb.startswith(f"{wanted} ")]
+    if below:
+        raise SslamError(f"{wanted} needs one word more: {', '.join(below)}")
+    raise SslamError(f"no command is named {wanted!r}; the commands are: {', '.join(VERBS)}")
 
 
 def _run_verb(name: str, arguments: list[str]) -> int:
     import tyro
 
-    module = importlib.import_module(VERBS[name].module)
-    args = tyro.cli(
-        module.Args, prog=f"sslam {name}", args=arguments, description=module.Args.__doc__
-    )
-    return int(module.run(args))
+    verb = VERBS[name]
+    module = importlib.import_module(verb.module)
+    options = getattr(module, verb.args)
+    args = tyro.cli(options, prog=f"sslam {name}", args=arguments, description=options.__doc__)
+    return int(getattr(module, verb.run)(args))
 
 
 def _overview() -> str:
