@@ -15,22 +15,23 @@ import torch
 from torch import Tensor
 
 from sslam.errors import CheckpointError
-from sslam.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from sslam.weights.fairseq_config import (
+    fairseq_config,
+    front_end_hints,
+    model_config,
+    pooling,
+    refuse_other_computations,
+    stated_sizes,
+)
 from sslam.weights.foreign_config import Section, plain
 from sslam.weights.layout import (
     ForeignCheckpoint,
-    Found,
-    FrontEndHints,
     Layout,
-    Pooling,
     as_float,
-    build_config,
     check_parts,
     check_positions,
-    decoder_config,
     encoder_config,
     positions_of,
-    published_decoder,
     with_prefix,
 )
 from sslam.weights.restricted import read_torch_file
@@ -45,30 +46,6 @@ _LAYOUT = Layout(
 )
 _TEACHER = "_ema"
 _HEAD = {"fc_norm.": "norm.", "head.": "head."}
-_POOLING: dict[str, Pooling] = {"MEAN_POOLING": "mean", "CLS_TOKEN": "cls", "1": "mean", "2": "cls"}
-_FIXED: dict[
-    str, dict[str, object]
-] = {  # settings that change the computation, and the one value that this model computes
-    "model": {
-        "layer_norm_first": False,
-        "norm_affine": True,
-    },
-    "image": {
-        "prenet_depth": 0,
-        "num_extra_tokens": 1,
-        "in_chans": 1,
-        "use_alibi_encoder": False,
-        "fixed_positions": True,
-        "transformer_decoder": False,
-        "enc_dec_transformer": False,
-    },
-    "decoder": {
-        "add_positions_masked": False,
-        "add_positions_all": False,
-        "decoder_residual": True,
-        "projection_layers": 1,
-    },
-}
 
 
 def read_fairseq(path: str | Path) -> ForeignCheckpoint:
@@ -92,6 +69,27 @@ def _read(top: Mapping[str, object]) -> ForeignCheckpoint:
     config = plain(top.get("cfg"))
     if not config.values:
         config = Section({"model": plain(top.get("args")).values})
+    return _from_names(state, config)
+
+
+def from_fairseq_names(
+    state: Mapping[str, object], config: Mapping[str, object]
+) -> ForeignCheckpoint:
+    """A model from tensors under fairseq's names (the ``model`` dictionary of a checkpoint).
+
+    Args:
+        state: tensors by name, and the teacher's under ``_ema`` if it is there.
+        config: the checkpoint's config as plain data.
+
+    Raises:
+        CheckpointError: as :func:`read_fairseq`.
+    """
+    return _from_names(state, plain(config))
+
+
+def _from_names(
+    state: Mapping[object, object] | Mapping[str, object], config: Section
+) -> ForeignCheckpoint:
     tuned = any(isinstance(name, str) and name.startswith(tuple(_HEAD)) for name in state)
     prefix = "model." if tuned else ""
     emas = [state.get(name) for name in (_TEACHER, f"{prefix}{_TEACHER}")]
@@ -115,10 +113,10 @@ def _assemble(
     outer = config.section("model")
     inner = outer.section("pretrained_model_args").section("model") if head else outer
     model = inner if inner.values else outer
-    _refuse_other_computations(model)
+    refuse_other_computations(model)
     encoder = _encoder_part(body)
     positions = body.get(_LAYOUT.positions)
-    sizes = encoder_config(encoder, positions, _found(model))
+    sizes = encoder_config(encoder, positions, stated_sizes(model))
     if positions is not None:
         check_positions(positions, sizes)
     decoder = _from_decoder(with_prefix(body, _DECODER)) or None
@@ -126,13 +124,13 @@ def _assemble(
     if ema is not None:
         teacher = _encoder_part({str(n): as_float(n, t) for n, t in ema.items()})
     checkpoint = ForeignCheckpoint(
-        config=_model_config(sizes, decoder, model),
+        config=model_config(sizes, decoder, model),
         encoder=encoder,
         decoder=decoder,
         teacher=teacher,
         classifier=head or None,
-        pooling=_pooling(outer) if head else "cls",
-        front_end=_hints(config),
+        pooling=pooling(outer) if head else "cls",
+        front_end=front_end_hints(config),
     )
     check_parts(checkpoint)
     return checkpoint
@@ -144,69 +142,6 @@ def _encoder_part(body: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in body.items()
         if not name.startswith(_DECODER) and name != _LAYOUT.positions
     }
-
-
-def _refuse_other_computations(model: Section) -> None:
-    image = model.section("modalities").section("image")
-    sections = {"model": model, "image": image, "decoder": image.section("decoder")}
-    for where, settings in _FIXED.items():
-        for key, wanted in settings.items():
-            value = sections[where].values.get(key, wanted)
-            if value != wanted:
-                raise CheckpointError(
-                    f"its config has {key} {value!s:.40}; only {wanted} can be computed here"
-                )
-
-
-def _found(model: Section) -> Found:
-    image = model.section("modalities").section("image")
-    return Found(
-        width=model.integer("embed_dim"),
-        depth=model.integer("depth"),
-        heads=model.integer("num_heads"),
-        mlp_ratio=model.number("mlp_ratio"),
-        patch=image.integer("patch_size"),
-        max_time_patches=image.integer("max_length"),
-        norm_eps=model.number("norm_eps"),
-    )
-
-
-def _model_config(
-    encoder: EncoderConfig, decoder: Mapping[str, Tensor] | None, model: Section
-) -> ModelConfig:
-    """Both sizes; of a decoder that the file lacks, the config's, or else the published one's."""
-    if decoder is not None:
-        sizes = decoder_config(decoder, encoder.width)
-    else:
-        said = model.section("modalities").section("image").section("decoder")
-        usual = published_decoder(encoder.width)
-        width = said.integer("decoder_dim")
-        sizes = build_config(
-            DecoderConfig,
-            {
-                "layers": said.integer("decoder_layers") or usual.layers,
-                "kernel": said.integer("decoder_kernel") or usual.kernel,
-                "groups": said.integer("decoder_groups") or usual.groups,
-                "width": None if width == encoder.width else width,
-            },
-        )
-    return build_config(ModelConfig, {"encoder": encoder, "decoder": sizes})
-
-
-def _pooling(model: Section) -> Pooling:
-    value = str(model.values.get("prediction_mode", "CLS_TOKEN")).rsplit(".", 1)[-1]
-    if value not in _POOLING:
-        raise CheckpointError(f"its classifier pools by {value:.40}; only CLS and mean are known")
-    return _POOLING[value]
-
-
-def _hints(config: Section) -> FrontEndHints:
-    task = config.section("task")
-    return FrontEndHints(
-        frames=task.integer("target_length") or config.section("model").integer("target_length"),
-        mean=task.number("norm_mean"),
-        std=task.number("norm_std"),
-    )
 
 
 def _of_head(name: str) -> str:
@@ -257,40 +192,3 @@ def write_fairseq(checkpoint: ForeignCheckpoint, path: str | Path) -> None:
     """
     config = fairseq_config(checkpoint)
     torch.save({"args": None, "cfg": config, "model": to_fairseq_names(checkpoint)}, path)
-
-
-def fairseq_config(checkpoint: ForeignCheckpoint) -> dict[str, object]:
-    """The options of a fairseq config that describe this model, as plain data."""
-    encoder, decoder = checkpoint.config.encoder, checkpoint.config.decoder
-    image = dict(_FIXED["image"]) | {
-        "type": "IMAGE",
-        "patch_size": encoder.patch,
-        "embed_dim": encoder.width,
-        "max_length": encoder.max_time_patches,
-        "decoder": dict(_FIXED["decoder"])
-        | {
-            "decoder_dim": decoder.width or encoder.width,
-            "decoder_groups": decoder.groups,
-            "decoder_kernel": decoder.kernel,
-            "decoder_layers": decoder.layers,
-        },
-    }
-    model: dict[str, object] = dict(_FIXED["model"]) | {
-        "_name": "data2vec_multi",
-        "embed_dim": encoder.width,
-        "depth": encoder.depth,
-        "num_heads": encoder.heads,
-        "mlp_ratio": encoder.mlp_ratio,
-        "norm_eps": encoder.norm_eps,
-        "modalities": {"image": image},
-    }
-    if checkpoint.classifier is not None:
-        model = {
-            "_name": "mae_image_classification",
-            "num_classes": checkpoint.classes,
-            "prediction_mode": "MEAN_POOLING" if checkpoint.pooling == "mean" else "CLS_TOKEN",
-            "pretrained_model_args": {"model": model},
-        }
-    hints = checkpoint.front_end
-    said = {"target_length": hints.frames, "norm_mean": hints.mean, "norm_std": hints.std}
-    return {"model": model, "task": {k: v for k, v in said.items() if v is not None}}

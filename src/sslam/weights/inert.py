@@ -7,6 +7,7 @@ checked, without a byte read. No foreign method can run, since no foreign class 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -118,12 +119,12 @@ def _integers(values: tuple[object, ...]) -> tuple[int, ...]:
 def _bounded(
     block: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
 ) -> TensorRef:
-    count, last = 1, offset
-    for length, step in zip(size, stride, strict=False):
-        count *= length
-        last += max(length - 1, 0) * step
-    inside = count == 0 or last < block.numel
-    if len(size) != len(stride) or offset < 0 or count > block.numel or not inside:
+    if len(size) != len(stride) or offset < 0:
+        raise RefusedError("it holds a tensor of impossible sizes or strides")
+    empty = 0 in size
+    count = math.prod(length or 1 for length in size)  # of an empty tensor: how absurd it is
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if count > (INT32_MAX if empty else block.numel) or (not empty and last >= block.numel):
         raise RefusedError(
             f"it holds a tensor {size} that reaches outside its storage of {block.numel} elements"
         )

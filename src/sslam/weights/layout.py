@@ -14,20 +14,24 @@ from typing import Literal, TypeVar
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslam.errors import CheckpointError
 from sslam.features.grid import Grid
-from sslam.model.classifier import Classifier
 from sslam.model.config import DecoderConfig, EncoderConfig, ModelConfig
-from sslam.model.decoder import Decoder
-from sslam.model.encoder import Encoder
 from sslam.model.patches import sincos_positions
+from sslam.weights.shapes import (
+    check_shapes,
+    classifier_shapes,
+    decoder_shapes,
+    encoder_shapes,
+)
 
 Pooling = Literal["cls", "mean"]
 Config = TypeVar("Config", EncoderConfig, DecoderConfig, ModelConfig)
 HEAD_WIDTH = 64  # channels of an attention head in every published model
 MAX_DEPTH = 128
+MAX_MELS = 1024
 MAX_TIME_PATCHES = 4096  # 11 minutes of positions; more than any published table
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 _LAYER = re.compile(r"layers\.(\d{1,4})\.")
@@ -140,8 +144,10 @@ def encoder_config(
         norm_eps=found.norm_eps or EncoderConfig().norm_eps,
     )
     _agree(found, made)
-    if depth > MAX_DEPTH or rows > MAX_TIME_PATCHES:
-        raise CheckpointError(f"{depth} blocks and {rows} positions are no size of a real model")
+    if depth > MAX_DEPTH or rows > MAX_TIME_PATCHES or n_mels > MAX_MELS:
+        raise CheckpointError(
+            f"{depth} blocks, {rows} positions and {n_mels} mels are no size of a model"
+        )
     return build_config(EncoderConfig, vars(made))
 
 
@@ -191,37 +197,16 @@ def check_parts(checkpoint: ForeignCheckpoint) -> None:
     Raises:
         CheckpointError: naming the first tensor that is missing, unexpected or of another shape.
     """
-    config = checkpoint.config
-    small = config.encoder.model_copy(update={"max_time_patches": 1})
-    width = config.encoder.width
-    with torch.device("meta"):
-        encoder = Encoder(small)
-        check_shapes(checkpoint.encoder, encoder, "")
-        if checkpoint.teacher is not None:
-            check_shapes(checkpoint.teacher, encoder, "teacher: ")
-        if checkpoint.decoder is not None:
-            check_shapes(checkpoint.decoder, Decoder(config.decoder, width), "decoder: ")
-        if checkpoint.classifier is not None:
-            classes = len(need(checkpoint.classifier, "head.weight", 2))
-            check_shapes(checkpoint.classifier, Classifier(width, classes), "classifier: ")
-
-
-def check_shapes(tensors: Mapping[str, Tensor], module: nn.Module, part: str) -> None:
-    """Hold named tensors against a module's.
-
-    Raises:
-        CheckpointError: naming the first tensor that differs.
-    """
-    wanted = {name: tuple(t.shape) for name, t in module.state_dict().items()}
-    for name, shape in wanted.items():
-        if name not in tensors:
-            raise CheckpointError(f"{part}tensor {name} {shape} is missing")
-        if tuple(tensors[name].shape) != shape:
-            got = tuple(tensors[name].shape)
-            raise CheckpointError(f"{part}tensor {name} has shape {got}; {shape} is needed")
-    for name in tensors:
-        if name not in wanted:
-            raise CheckpointError(f"{part}tensor {ascii(name)[1:-1]:.80} is not part of the model")
+    config, width = checkpoint.config, checkpoint.config.encoder.width
+    encoder = encoder_shapes(config.encoder)
+    check_shapes(checkpoint.encoder, encoder, "")
+    if checkpoint.teacher is not None:
+        check_shapes(checkpoint.teacher, encoder, "teacher: ")
+    if checkpoint.decoder is not None:
+        check_shapes(checkpoint.decoder, decoder_shapes(config.decoder, width), "decoder: ")
+    if checkpoint.classifier is not None:
+        classes = len(need(checkpoint.classifier, "head.weight", 2))
+        check_shapes(checkpoint.classifier, classifier_shapes(width, classes), "classifier: ")
 
 
 def check_positions(positions: Tensor, config: EncoderConfig) -> None:
@@ -230,13 +215,13 @@ def check_positions(positions: Tensor, config: EncoderConfig) -> None:
     Raises:
         CheckpointError: another table, which this model cannot reproduce.
     """
-    table = positions_of(config)
-    if positions.shape != table.shape or not torch.allclose(
-        positions, table, rtol=0, atol=POSITION_TOLERANCE
+    rows = config.max_time_patches * (config.n_mels // config.patch)
+    shape = (1, rows, config.width)
+    if tuple(positions.shape) != shape or not torch.allclose(
+        positions, positions_of(config), rtol=0, atol=POSITION_TOLERANCE
     ):
         raise CheckpointError(
-            f"its positions {tuple(positions.shape)} are not the fixed sin-cos table "
-            f"{tuple(table.shape)}"
+            f"its positions {tuple(positions.shape)} are not the fixed sin-cos table {shape}"
         )
 
 

@@ -24,7 +24,7 @@ from sslam.weights.inert import (
     put_list,
 )
 
-MAX_OPCODES = 400_000  # a published 12-layer checkpoint with its Adam state needs about 30 000
+MAX_OPCODES = 200_000  # a large model with its Adam state needs about 60 000
 MAX_NAME = 256  # bytes of a module or attribute name
 MAX_INT_BYTES = 16
 MAX_KEY = 9  # digits of a storage key
