@@ -1,0 +1,1 @@
+"""Checks of this package's numbers against those of the reference implementation."""
