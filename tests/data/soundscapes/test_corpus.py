@@ -66,6 +66,7 @@ def test_everything_agrees(tmp_path: Path, recipe: Recipe) -> None:
         level = 10 * np.log10(np.mean(wave.astype(np.float64) ** 2))
         assert measured["rms_dbfs"] == pytest.approx(level, abs=0.05)
     refuse_shared_scenes(scenes["train"], scenes["test"])
+    assert scenes["train"][0].seed != scenes["test"][0].seed
     assert "17 scenes" in (tmp_path / "out" / "statistics.html").read_text()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,20 @@ def test_round_trip_gives_the_plan_and_the_audio_back(
         assert read_jams(path) == scene
         assert read_measured(path) == {"rms_dbfs": -21.5}
     assert render(read_jams(path)).tobytes() == render(scene).tobytes()
+
+
+def test_relative_sources_can_be_found_from_elsewhere(
+    tmp_path: Path, events: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = events[0].path.parents[1]
+    monkeypatch.chdir(root)
+    near = [replace(clip, path=clip.path.relative_to(root)) for clip in events]
+    config = SoundscapeConfig(degrees=(2,), duration_s=2.0)
+    scene = Composer(near, [], config).scene(0, 0)
+    write_jams(scene, tmp_path / "a.jams")
+    monkeypatch.chdir(tmp_path)
+    assert render(read_jams("a.jams")).any()
+    assert read_jams("a.jams") == Composer(events, [], config).scene(0, 0)
 
 
 def test_reads_what_scaper_writes(tmp_path: Path) -> None:

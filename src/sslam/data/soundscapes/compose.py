@@ -211,4 +211,4 @@ def _whole_ticks(seconds: float) -> float:
 
 
 def _place(clip: Clip) -> tuple[str, float]:
-    return str(clip.path), clip.start_s
+    return str(clip.path.absolute()), clip.start_s

@@ -25,7 +25,7 @@ SEMITONES_PER_OCTAVE = 12
 
 
 def write_jams(scene: Scene, path: Path, measured: dict[str, float] | None = None) -> None:
-    """Write a scene so that :func:`read_jams` gives it back.
+    """Write a scene so that :func:`read_jams` gives it back, from any working folder.
 
     Args:
         scene: the plan.
@@ -148,7 +148,7 @@ def _event_row(event: SceneEvent) -> dict[str, Any]:
         event.onset_s,
         event.span_s,
         label=event.label,
-        source_file=str(event.path),
+        source_file=str(event.path.absolute()),
         source_time=event.source_start_s,
         snr=event.snr_db,
         role="foreground",
@@ -162,7 +162,7 @@ def _background_row(scene: Scene, background: SceneBackground) -> dict[str, Any]
         0.0,
         scene.duration_s,
         label=background.path.parent.name,
-        source_file=str(background.path),
+        source_file=str(background.path.absolute()),
         source_time=background.start_s,
         snr=0.0,
         role="background",
