@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from sslam.data.manifest import Clip
+    from sslam.data.manifest import Clip, Skipped
     from sslam.evaluation.encoders import ClipEncoder
     from sslam.evaluation.polyphony import DegreeScore
     from sslam.evaluation.probe import ProbeResult
@@ -105,24 +105,13 @@ def _device(args: Args) -> str:
 
 
 def _probe(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -> dict[str, Any]:
-    from sslam.evaluation.embed import clip_features
-    from sslam.evaluation.probe import knn_probe, linear_probe
-    from sslam.evaluation.task import make_task
-
-    cache = args.out / "features" if args.cache is None else args.cache
-    with _Bar(name, len(clips)) as bar:
-        features = clip_features(encoder, clips, args.batch, cache, bar.show)
-    if features.skipped:
-        first = features.skipped[0]
+    task, result, skipped = _fit(args, name, encoder, clips)
+    if skipped:
         print(
-            f"skipped {len(features.skipped)} of {len(clips)} clips; "
-            f"the first is {first.path}: {first.reason}",
+            f"skipped {len(skipped)} of {len(clips)} clips; "
+            f"the first is {skipped[0].path}: {skipped[0].reason}",
             file=sys.stderr,
         )
-    kept = [clips[index] for index in features.kept]
-    task = make_task(kept, args.labels, args.seed)
-    probe = {"linear": linear_probe, "knn": knn_probe}[args.probe]
-    result = probe(features.vectors, task, seed=args.seed)
     degrees = _degrees(result, args.seed) if task.multilabel else ()
     _print(name if args.baseline else "", task, result, degrees)
     _write_per_class(args.out / f"per_class_{_file_name(name)}.csv", result)
@@ -130,8 +119,33 @@ def _probe(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -
         "name": name,
         **_as_json(result),
         "degrees": [_finite(asdict(score)) for score in degrees],
-        "skipped": [{"path": str(s.path), "reason": s.reason} for s in features.skipped],
+        "skipped": [{"path": str(s.path), "reason": s.reason} for s in skipped],
     }
+
+
+def _fit(
+    args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]
+) -> tuple[Task, ProbeResult, tuple[Skipped, ...]]:
+    """Encode, then fit on the clips that could be read."""
+    from sslam.evaluation.attentive import attentive_probe, patch_features
+    from sslam.evaluation.embed import clip_features
+    from sslam.evaluation.encoders import ModelFeatures
+    from sslam.evaluation.probe import knn_probe, linear_probe
+    from sslam.evaluation.task import make_task
+
+    def task_of(kept: Sequence[int]) -> Task:
+        return make_task([clips[index] for index in kept], args.labels, args.seed)
+
+    with _Bar(name, len(clips)) as bar:
+        if args.probe == "attentive" and isinstance(encoder, ModelFeatures):
+            patches = patch_features(encoder.model, clips, args.batch, bar.show)
+            task = task_of(patches.kept.tolist())
+            return task, attentive_probe(patches.tokens, task, seed=args.seed), patches.skipped
+        cache = args.out / "features" if args.cache is None else args.cache
+        features = clip_features(encoder, clips, args.batch, cache, bar.show)
+    task = task_of(features.kept.tolist())
+    probe = knn_probe if args.probe == "knn" else linear_probe
+    return task, probe(features.vectors, task, seed=args.seed), features.skipped
 
 
 def _degrees(result: ProbeResult, seed: int) -> tuple[DegreeScore, ...]:

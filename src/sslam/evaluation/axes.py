@@ -47,10 +47,11 @@ class Span:
     def ticks(self) -> list[float]:
         """Round values within the span."""
         if self.log:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            if last > first:
-                return [10.0**power for power in range(first, last + 1)]
-            return [self.low, self.high]
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            steps = (1,) if len(powers) > TICKS else (1, 2, 5)
+            ticks = [m * 10.0**power for power in powers for m in steps]
+            inside = [t for t in ticks if self.low <= t <= self.high]
+            return inside if len(inside) > 1 else [self.low, self.high]
         step = _step(self.low, self.high)
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
@@ -66,8 +67,9 @@ def _step(low: float, high: float) -> float:
 def label_of(value: float) -> str:
     """A tick's value in few characters."""
     if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-    return f"{value:.6g}" if abs(value) < 1e4 else f"{value:,.0f}".replace(",", "\u202f")
+        mantissa, exponent = f"{value:.3e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}".replace(",", "\u202f")
 
 
 def text(x: float, y: float, words: str, anchor: str = "middle", extra: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from sslam.evaluation.encoders import ClipEncoder
 from sslam.features.logmel import FRAME_MS, FRAME_SAMPLES
 
 BATCH_SECONDS = 640.0  # bounds memory when clips are long: 64 clips of 10 s
+Array = NDArray[np.float32]
+Encode = Callable[[Tensor, Tensor], Sequence[Array]]
+"""wave (B, S), samples (B,) -> B arrays."""
 Progress = Callable[[int, int], None]
 """Called with clips done and clips in all."""
 
@@ -29,14 +32,6 @@ class Features:
     vectors: NDArray[np.float32]  # (n, D)
     kept: NDArray[np.int64]  # (n,) which clip each vector is of
     skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class _Todo:
-    index: int
-    clip: Clip
-    key: str | None
-    duration_s: float
 
 
 def clip_features(
@@ -61,78 +56,95 @@ def clip_features(
     if batch < 1:
         raise InputError(f"batch is {batch}; give 1 or more")
     skipped: list[Skipped] = []
-    found: dict[int, NDArray[np.float32]] = {}
+    found: dict[int, Array] = {}
     with FeatureCache(cache, "" if cache is None else encoder.fingerprint()) as store:
-        todo = _look_up(clips, store, found, skipped)
-        for group in _batches(todo, batch):
-            for job, vector in _embed(encoder, group, skipped):
-                found[job.index] = vector
-                store.put(job.key, vector)
+        keys = [clip_key(clip) for clip in clips]
+        for index, key in enumerate(keys):
+            if (vector := store.get(key)) is not None:
+                found[index] = vector
+        todo = [index for index in range(len(clips)) if index not in found]
+
+        def encode(wave: Tensor, samples: Tensor) -> Sequence[Array]:
+            vectors: Array = encoder.features(wave, samples).float().cpu().numpy()
+            return list(vectors)
+
+        for group in encode_clips(encode, clips, todo, batch, skipped):
+            for index, vector in group:
+                found[index] = vector
+                store.put(keys[index], vector)
             if progress is not None:
                 progress(len(found) + len(skipped), len(clips))
-    if not found:
-        raise InputError(
-            f"none of the {len(clips)} clips can be used; the first is {skipped[0].path}: "
-            f"{skipped[0].reason}"
-            if skipped
-            else "no clips were given; give a folder or a manifest"
-        )
+    check_some(found, clips, skipped)
     kept = np.array(sorted(found), dtype=np.int64)
     return Features(np.stack([found[index] for index in kept]), kept, tuple(skipped))
 
 
-def _look_up(
+def encode_clips(
+    encode: Encode,
     clips: Sequence[Clip],
-    store: FeatureCache,
-    found: dict[int, NDArray[np.float32]],
+    todo: Sequence[int],
+    batch: int,
     skipped: list[Skipped],
-) -> list[_Todo]:
-    """Fill ``found`` from the cache; the rest is left to do."""
-    todo = []
-    for index, clip in enumerate(clips):
-        key = clip_key(clip)
-        vector = store.get(key)
-        if vector is not None:
-            found[index] = vector
-            continue
+) -> Iterator[list[tuple[int, Array]]]:
+    """Encode the clips numbered ``todo`` in batches of similar length, each decoded once.
+
+    Yields each batch as (number, array) pairs; what cannot be read is added to ``skipped``.
+
+    Raises:
+        InputError: an array that is not finite.
+    """
+    for numbers in _batches(clips, todo, batch, skipped):
+        read = []
+        for number in numbers:
+            try:
+                read.append((number, _read(clips[number])))
+            except AudioError as error:
+                skipped.append(Skipped(error.path, error.reason))
+        arrays = encode(*pad_waves([wave for _, wave in read])) if read else ()
+        encoded = [(number, array) for (number, _), array in zip(read, arrays, strict=True)]
+        for number, array in encoded:
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"the features of {clips[number].path} are not finite; check the model"
+                )
+        yield encoded
+
+
+def check_some(found: Sized, clips: Sequence[Clip], skipped: Sequence[Skipped]) -> None:
+    """At least one clip has features.
+
+    Raises:
+        InputError: otherwise.
+    """
+    if len(found):
+        return
+    if not clips:
+        raise InputError("no clips were given; give a folder or a manifest")
+    raise InputError(
+        f"none of the {len(clips)} clips can be used; the first is {skipped[0].path}: "
+        f"{skipped[0].reason}"
+    )
+
+
+def _batches(
+    clips: Sequence[Clip], todo: Sequence[int], batch: int, skipped: list[Skipped]
+) -> Iterator[list[int]]:
+    """Clips of similar length together, the longest first, so that memory runs out at once."""
+    durations_s: dict[int, float] = {}
+    for number in todo:
         try:
-            todo.append(_Todo(index, clip, key, clip.duration_s()))
+            durations_s[number] = clips[number].duration_s()
         except AudioError as error:
             skipped.append(Skipped(error.path, error.reason))
-    return todo
-
-
-def _batches(todo: list[_Todo], batch: int) -> Iterator[list[_Todo]]:
-    """Clips of similar length together, the longest first, so that memory runs out at once."""
-    group: list[_Todo] = []
-    for job in sorted(todo, key=lambda job: -job.duration_s):
-        if group and (
-            len(group) == batch or group[0].duration_s * (len(group) + 1) > BATCH_SECONDS
-        ):
+    group: list[int] = []
+    for number in sorted(durations_s, key=lambda number: -durations_s[number]):
+        longest_s = durations_s[group[0]] if group else 0.0
+        if group and (len(group) == batch or longest_s * (len(group) + 1) > BATCH_SECONDS):
             yield group
             group = []
-        group.append(job)
+        group.append(number)
     if group:
         yield group
-
-
-def _embed(
-    encoder: ClipEncoder, group: list[_Todo], skipped: list[Skipped]
-) -> list[tuple[_Todo, NDArray[np.float32]]]:
-    read = []
-    for job in group:
-        try:
-            read.append((job, _read(job.clip)))
-        except AudioError as error:
-            skipped.append(Skipped(error.path, error.reason))
-    if not read:
-        return []
-    wave, samples = pad_waves([wave for _, wave in read])
-    vectors = encoder.features(wave, samples).cpu().numpy().astype(np.float32)
-    for (job, _), vector in zip(read, vectors, strict=True):
-        if not np.isfinite(vector).all():
-            raise InputError(f"the features of {job.clip.path} are not finite; check the model")
-    return [(job, vector) for (job, _), vector in zip(read, vectors, strict=True)]
 
 
 def _read(clip: Clip) -> NDArray[np.float32]:

@@ -23,6 +23,8 @@ class Bin:
     def __str__(self) -> str:
         if self.high is None:
             return f"{{{self.low}+}}"
+        if self.high - self.low > 1:
+            return f"{{{self.low}–{self.high}}}"
         return f"{{{','.join(map(str, range(self.low, self.high + 1)))}}}"
 
     def holds(self, degrees: NDArray[np.int64]) -> Bools:
@@ -65,7 +67,7 @@ def score_by_degree(
         InputError: bins that overlap, shapes that disagree, or no clip in any bin.
     """
     counted = targets.sum(axis=1) if degrees is None else np.asarray(degrees)
-    if counted.shape != targets.shape[:1]:
+    if counted.shape != targets.shape[:1] or len(targets) == 0:
         raise InputError(f"{counted.shape} degrees for {len(targets)} clips; give one a clip")
     inside = [each.holds(counted) for each in bins]
     if np.sum(inside, axis=0).max(initial=0) > 1:
@@ -79,6 +81,6 @@ def score_by_degree(
     if not found:
         raise InputError(
             f"no clip has a degree in {', '.join(map(str, bins))}; the degrees go from "
-            f"{counted.min(initial=0)} to {counted.max(initial=0)}"
+            f"{counted.min()} to {counted.max()}"
         )
     return tuple(found)

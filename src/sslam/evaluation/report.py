@@ -12,7 +12,7 @@ from sslam.errors import InputError
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, sans-serif; color: #222; background: #fff;
-       max-width: 1000px; margin: 0 auto; padding: 28px 20px 60px; }
+       max-width: 1100px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 1.7em; line-height: 1.25; margin: 0 0 .5em; }
 h2 { font-size: 1.25em; margin: 1.9em 0 .5em; padding-top: .5em; border-top: 1px solid #ddd; }
 p { max-width: 46em; }

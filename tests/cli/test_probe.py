@@ -1,0 +1,131 @@
+"""The probe verb from files to lines and results, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from sslam.audio.io import RATE_HZ
+from sslam.cli.probe import Args, run
+from sslam.errors import InputError
+from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.model.config import EncoderConfig
+
+TONES_HZ = {"low": 300.0, "middle": 1000.0, "high": 3500.0}
+LINE = re.compile(r"^(\S+) (-?[\d.]+|inf) n=(\d+) low=\S+ high=\S+( features=\S+)?$")
+
+
+def tone(path: Path, hz: tuple[float, ...], seed: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(RATE_HZ // 2) / RATE_HZ
+    wave = sum(np.sin(2 * np.pi * f * rng.uniform(0.9, 1.1) * time_s) for f in hz)
+    soundfile.write(path, 0.1 * wave + 0.01 * rng.normal(size=len(time_s)), RATE_HZ)
+    return path
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Path:
+    for name, hz in TONES_HZ.items():
+        for index in range(15):
+            tone(tmp_path / "data" / f"{name}{index}.wav", (hz,), index)
+            (tmp_path / "data" / name).mkdir(exist_ok=True)
+            (tmp_path / "data" / f"{name}{index}.wav").rename(
+                tmp_path / "data" / name / f"{index}.wav"
+            )
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two tones or one in each clip, with splits."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(40):
+        names = rng.choice(list(TONES_HZ), size=1 + index % 2, replace=False)
+        path = tone(tmp_path / f"{index}.wav", tuple(TONES_HZ[n] for n in names), index)
+        rows.append([path.name, ";".join(names), "train" if index < 28 else "test"])
+    with (tmp_path / "data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "labels", "split"], *rows])
+    return tmp_path / "data.csv"
+
+
+def test_class_folders_with_both_baselines(class_folders: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "run"
+    assert run(Args(class_folders, out, baseline="logmel")) == 0
+    lines = [LINE.match(line) for line in capsys.readouterr().out.splitlines()]
+    assert [m.group(1, 3, 4) for m in lines] == [
+        ("accuracy", "9", " features=logmel"),
+        ("accuracy", "9", " features=logmel-segments"),
+    ]
+    assert all(float(m.group(2)) == 1.0 for m in lines)
+    report = json.loads((out / "results.json").read_text())
+    assert [r["name"] for r in report["results"]] == ["logmel", "logmel-segments"]
+    metric = report["results"][0]["metrics"][0]
+    assert metric["value"] == 1.0 and metric["n"] == 9 and metric["low"] <= 1.0
+    with (out / "per_class_logmel.csv").open(newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["label", "average_precision", "positives"]
+    assert {row[0] for row in table[1:]} == set(TONES_HZ)
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn", "attentive"])
+def test_model_on_a_manifest_of_several_labels(
+    probe, manifest: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AudioModelConfig(encoder=EncoderConfig(width=16, depth=1, heads=2))
+    zoo = SimpleNamespace(load_model=lambda name: AudioModel(config))
+    monkeypatch.setitem(sys.modules, "sslam.weights.zoo", zoo)
+    out = tmp_path / "run"
+    assert run(Args(manifest, out, model="some/model", pooling="mean", probe=probe)) == 0
+    lines = [LINE.match(line) for line in capsys.readouterr().out.splitlines()]
+    assert [m.group(1, 3, 4) for m in lines] == [
+        ("mAP", "12", None),
+        ("mAP_micro", "12", None),
+        ("d_prime", "12", None),
+    ]
+    result = json.loads((out / "results.json").read_text())["results"][0]
+    assert result["probe"] == probe and result["classes"] == 3
+    assert (out / "per_class_model.csv").exists()
+
+
+def test_unreadable_clips_are_counted_and_left_out(
+    class_folders: Path, tmp_path: Path, capsys
+) -> None:
+    (class_folders / "low" / "broken.wav").write_bytes(b"RIFF")
+    out = tmp_path / "run"
+    run(Args(class_folders, out, baseline="logmel-segments"))
+    assert "skipped 1 of 46 clips" in capsys.readouterr().err
+    (result,) = json.loads((out / "results.json").read_text())["results"]
+    assert [Path(s["path"]).name for s in result["skipped"]] == ["broken.wav"]
+
+
+def test_second_run_reads_the_cache(class_folders: Path, tmp_path: Path, capsys) -> None:
+    args = Args(class_folders, tmp_path / "run", baseline="logmel-segments")
+    run(args)
+    first = capsys.readouterr()
+    run(args)
+    second = capsys.readouterr()
+    assert first.out == second.out
+    assert "clips encoded" in first.err and "clips encoded" not in second.err
+
+
+def test_what_cannot_be_probed_is_said_before_anything_is_written(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="give --model M, --baseline logmel"):
+        run(Args(class_folders, out))
+    with pytest.raises(InputError, match="attentive needs the patches"):
+        run(Args(class_folders, out, baseline="logmel", probe="attentive"))
+    with pytest.raises(InputError, match="none of the 1 clips has a label"):
+        run(Args(class_folders / "low" / "0.wav", out, baseline="logmel", labels="multi"))
+    assert not out.exists()
