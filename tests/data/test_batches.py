@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
 import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +62,7 @@ def test_a_batch_holds_the_crops_of_the_order() -> None:
             assert batch.samples.tolist() == [320] * 3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     group_clips=st.integers(1, 4),
     per_rank=st.integers(1, 2),
@@ -87,11 +94,60 @@ def test_workers_give_what_a_thread_gives(workers: int) -> None:
     assert [s.path for groups in thread for b in groups for s in b.skipped] == [Path("2")]
 
 
-def test_workers_leave_the_global_generator_alone() -> None:
-    torch.manual_seed(1)
-    expected = torch.get_rng_state()
-    steps(TrainingBatches(plan(), 3, 2, 0, workers=1), 1)
-    torch.testing.assert_close(torch.get_rng_state(), expected, rtol=0, atol=0)
+def worker_pids() -> set[int]:
+    return {child.pid for child in multiprocessing.active_children() if child.pid}
+
+
+def test_a_killed_worker_is_an_error_and_not_a_wait() -> None:
+    iterator = TrainingBatches(plan(), 3, 2, 0, workers=2).iterate()
+    next(iterator)
+    os.kill(min(worker_pids()), signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        for _ in range(1000):
+            next(iterator)
+
+
+def test_workers_end_with_the_iterator() -> None:
+    iterator = TrainingBatches(plan(), 3, 2, 0, workers=2).iterate()
+    next(iterator)
+    assert len(worker_pids()) == 2
+    iterator.close()  # type: ignore[attr-defined]
+    assert not worker_pids()
+
+
+def read_for_ever(told: Connection) -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    iterator = TrainingBatches(plan(), 3, 2, 0, workers=2).iterate()
+    next(iterator)
+    told.send(worker_pids())
+    while True:
+        next(iterator)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_a_killed_or_interrupted_parent(blow: signal.Signals) -> None:
+    fork = multiprocessing.get_context("fork")
+    hears, told = fork.Pipe(duplex=False)
+    parent = fork.Process(target=read_for_ever, args=(told,))
+    parent.start()
+    assert parent.pid is not None
+    pids = hears.recv()
+    assert len(pids) == 2
+    assert all(map(alive, pids))
+    os.killpg(parent.pid, blow)
+    parent.join(20)
+    assert parent.exitcode == (1 if blow == signal.SIGINT else -blow)
+    give_up_s = time.monotonic() + 20
+    while any(map(alive, pids)) and time.monotonic() < give_up_s:
+        time.sleep(0.02)
+    assert not any(map(alive, pids))
 
 
 def test_a_run_starts_at_any_step() -> None:

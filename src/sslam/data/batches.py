@@ -8,25 +8,26 @@ whole state is the step.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from sslam.audio.io import RATE_HZ
 from sslam.data.crops import CropPlan, Piece
 from sslam.data.manifest import Skipped
-from sslam.errors import AudioError, InputError, SslamError
+from sslam.errors import AudioError, InputError
 
 __all__ = ["CropIndex", "GroupOrder", "Skipped", "TrainingBatches", "WaveBatch"]
 
@@ -59,7 +60,7 @@ class CropIndex(NamedTuple):
     """Names one crop of a plan."""
 
     epoch: int
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class TrainingBatches:
         plan: the crops.
         group_clips: clips in a group, the unit of mixing and of randomness.
         groups: groups in a step, over all ranks.
-        seed: of the generators in worker processes; which clips come when is the plan's matter.
+        seed: of torch's generator in worker processes; which clips come when is the plan's matter.
         rank: this process.
         world: processes that share the groups.
         workers: processes that read; 0 reads in a thread; None chooses by the number of cores.
@@ -142,45 +143,37 @@ class TrainingBatches:
 
     def _iterate(self, start_step: int) -> Iterator[tuple[WaveBatch, ...]]:
         known: set[Path] = set()
-        read = self._in_processes if self.workers else self._in_thread
-        with closing(read(start_step)) as steps:
-            for step in steps:
-                if isinstance(step, SslamError):
-                    raise step
-                yield tuple(_first_mentions(batch, known) for batch in step)
-
-    def _in_thread(self, start_step: int) -> Generator[_Step, None, None]:
-        with ThreadPoolExecutor(1, thread_name_prefix="sslam-data") as pool:
+        with self._pool() as pool:
+            read = _read_in_worker if self.workers else self._reader.read
+            steps = itertools.count(start_step)
             ahead = deque(
-                pool.submit(self._reader.__getitem__, start_step + i) for i in range(PREFETCH_STEPS)
+                pool.submit(read, next(steps)) for _ in range(PREFETCH_STEPS * max(1, self.workers))
             )
             try:
-                for step in itertools.count(start_step + PREFETCH_STEPS):
-                    read = ahead.popleft().result()
-                    ahead.append(pool.submit(self._reader.__getitem__, step))
-                    yield read
+                while True:
+                    groups = ahead.popleft().result()
+                    ahead.append(pool.submit(read, next(steps)))
+                    yield tuple(_batch(group, known) for group in groups)
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
 
-    def _in_processes(self, start_step: int) -> Generator[_Step, None, None]:
-        # A generator of its own: by default the loader draws from torch's global state.
-        loader = DataLoader(
-            self._reader,
-            batch_size=None,
-            sampler=itertools.count(start_step),
-            num_workers=self.workers,
-            prefetch_factor=PREFETCH_STEPS,
-            collate_fn=_as_read,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator().manual_seed(self._seed),
+    def _pool(self) -> Executor:
+        if not self.workers:
+            return ThreadPoolExecutor(1, thread_name_prefix="sslam-data")
+        return ProcessPoolExecutor(
+            self.workers, initializer=_start_worker, initargs=(self._reader, self._seed)
         )
-        yield from loader
 
 
-_Step = tuple[WaveBatch, ...] | SslamError
+class _GroupRead(NamedTuple):
+    """A group as it travels between processes: through a pipe, since shared memory may be tiny."""
+
+    wave: NDArray[np.float32]  # (B, S)
+    samples: NDArray[np.int64]  # (B,)
+    skipped: tuple[Skipped, ...]
 
 
-class _StepReader(Dataset[_Step]):
+class _StepReader:
     """Reads what one rank needs for a step: a pure function of the step and the files."""
 
     def __init__(self, plan: CropPlan, order: GroupOrder, rank: int, world: int) -> None:
@@ -188,27 +181,23 @@ class _StepReader(Dataset[_Step]):
         self._order = order
         self._groups = range(rank, order.groups, world)
 
-    def __getitem__(self, step: int) -> _Step:
-        # Errors travel as values: the loader would wrap one raised in a worker in its traceback.
-        try:
-            return tuple(self._group(step, group) for group in self._groups)
-        except SslamError as error:
-            return error
+    def read(self, step: int) -> tuple[_GroupRead, ...]:
+        return tuple(self._group(step, group) for group in self._groups)
 
-    def _group(self, step: int, group: int) -> WaveBatch:
-        wave = torch.zeros(self._order.group_clips, self._plan.crop_samples)
-        samples = torch.zeros(self._order.group_clips, dtype=torch.int64)
+    def _group(self, step: int, group: int) -> _GroupRead:
+        wave = np.zeros((self._order.group_clips, self._plan.crop_samples), dtype=np.float32)
+        samples = np.zeros(self._order.group_clips, dtype=np.int64)
         skipped: list[Skipped] = []
         for place in range(self._order.group_clips):
             crop = self._readable(self._order.crop(step, group, place), skipped)
-            wave[place, : len(crop)] = torch.from_numpy(crop)
+            wave[place, : len(crop)] = crop
             samples[place] = len(crop)
-        return WaveBatch(wave, samples, tuple(skipped))
+        return _GroupRead(wave, samples, tuple(skipped))
 
     def _readable(self, wanted: CropIndex, skipped: list[Skipped]) -> np.ndarray:
         tries = min(len(self._plan), MAX_REPLACEMENTS)
         for replacement in range(tries):
-            index = (wanted.index + replacement) % len(self._plan)
+            index = (wanted.number + replacement) % len(self._plan)
             try:
                 return self._crop(self._plan.pieces(wanted.epoch, index))
             except AudioError as error:
@@ -238,26 +227,45 @@ def _read(piece: Piece) -> np.ndarray:
     return wave[:promised]
 
 
-def _first_mentions(batch: WaveBatch, known: set[Path]) -> WaveBatch:
-    """The batch with only the skipped recordings that are not in ``known``, which grows."""
+def _batch(group: _GroupRead, known: set[Path]) -> WaveBatch:
+    """Tensors, with only the skipped recordings that are not in ``known``, which grows."""
     fresh = []
-    for skipped in batch.skipped:
+    for skipped in group.skipped:
         if skipped.path not in known:
             known.add(skipped.path)
             fresh.append(skipped)
-    return replace(batch, skipped=tuple(fresh))
+    return WaveBatch(torch.from_numpy(group.wave), torch.from_numpy(group.samples), tuple(fresh))
 
 
-def _as_read(step: _Step) -> _Step:
-    return step
+_worker_reader: _StepReader | None = None  # set once in each worker process
 
 
-def _start_worker(worker: int) -> None:
-    # One thread each: the cores are shared by the workers. Signals are the parent's to answer,
-    # who must still write a checkpoint when the whole process group is told to stop.
-    torch.set_num_threads(1)
+def _start_worker(reader: _StepReader, seed: int) -> None:
+    global _worker_reader
+    _worker_reader = reader
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)  # the cores are shared by the workers
+    # Ctrl-C and a warning to the process group are the parent's to answer, who must still write a
+    # checkpoint; its handlers, which a fork inherits, are not for a worker.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed outright cannot tell its workers to end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _read_in_worker(step: int) -> tuple[_GroupRead, ...]:
+    if _worker_reader is None:
+        raise RuntimeError("a worker reads before it is started")
+    return _worker_reader.read(step)
 
 
 def _auto_workers() -> int:
