@@ -66,6 +66,7 @@ class Composer:
         self, events: Sequence[Clip], backgrounds: Sequence[Clip], config: SoundscapeConfig
     ) -> None:
         self.config = config
+        self._durations_s: dict[Clip, float] = {}
         self.backgrounds = sorted(backgrounds, key=_place)
         pools: dict[str, list[Clip]] = defaultdict(list)
         for clip in sorted(events, key=_place):
@@ -124,7 +125,7 @@ class Composer:
         """Choose part, level and speed; the event lies at 0 s until it is placed."""
         config = self.config
         speed = config.speed.draw(rng)
-        available_s = clip.duration_s()
+        available_s = self._duration_s(clip)
         longest_s = min(config.event_s.draw(rng), config.duration_s)
         source_s = min(available_s, longest_s * speed)
         share = float(rng.random()) if config.cut == "random" else 0.0
@@ -187,11 +188,17 @@ class Composer:
         if not (wanted and self.backgrounds):
             return None
         clip = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
-        available_s = clip.duration_s()
+        available_s = self._duration_s(clip)
         spare_s = max(available_s - self.config.duration_s, 0.0)
         start_s = clip.start_s + _whole_ticks(float(rng.random()) * spare_s)
         end_s = min(start_s + self.config.duration_s, clip.start_s + available_s)
         return SceneBackground(clip.path, start_s, end_s, clip.group, clip.storage)
+
+    def _duration_s(self, clip: Clip) -> float:
+        # A header is read once: a series of scenes draws the same recordings again and again.
+        if clip not in self._durations_s:
+            self._durations_s[clip] = clip.duration_s()
+        return self._durations_s[clip]
 
     def _draw_room(self, rng: np.random.Generator) -> Room | None:
         rooms = self.config.room
