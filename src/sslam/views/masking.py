@@ -6,12 +6,15 @@ Several masks are drawn for each clip, so that one teacher pass serves many stud
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
 from sslam.errors import InputError
 from sslam.features.grid import Grid
+
+PAINTED = 2**30  # the highest bit of a key; those below rank cells of a kind
 
 
 class MaskConfig(BaseModel):
@@ -68,8 +71,15 @@ def _paint_blocks(config: MaskConfig, grid: Grid, count: int, generator: Generat
 def _keep_exactly(visible: int, painted: Tensor, generator: Generator) -> Tensor:
     """Drop painted cells, or add others, uniformly, until ``visible`` are True in each row.
 
-    A random rank for every cell, painted cells above all others: the first ``visible`` stay.
+    Every cell gets a random key, painted cells above all others, and the ``visible`` largest stay.
+    A key's low bits are the cell's number, so that no two are equal and the count is exact;
+    NumPy's partition finds the smallest key that stays several times faster than a top-k.
     """
-    rank = torch.rand(painted.shape, generator=generator).add_(painted)
-    kept = rank.topk(visible, dim=1, sorted=False).indices
-    return torch.zeros_like(painted).scatter_(1, kept, True)
+    count, cells = painted.shape
+    numbered = 2 ** (cells - 1).bit_length()
+    drawn = torch.empty((count, -(-cells // 2)), dtype=torch.int64).random_(generator=generator)
+    keys = drawn.view(torch.int32)[:, :cells] & (PAINTED - numbered)
+    keys |= torch.arange(cells, dtype=torch.int32)
+    keys |= painted.to(torch.int32) * PAINTED
+    ranked = np.partition(keys.numpy(), cells - visible, axis=1)
+    return keys >= torch.from_numpy(ranked[:, cells - visible, None])
