@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sslam.training.guard import CollapseGuard, DivergedError, GuardConfig
 from sslam.training.log import RunLog
-from sslam.training.loop import Setting, train
+from sslam.training.loop import Hooks, Setting, train
 from sslam.training.stopping import Ending, Limits, Signals
 
 
@@ -64,16 +64,15 @@ class Trial:
         with RunLog(self.folder, toy.steps, io.StringIO()) as log, Signals() as self.signals:
             log.start(start)
             guard = CollapseGuard(GuardConfig())
-            return train(
-                toy,
-                start,
-                Limits(steps),
-                self.signals,
-                guard,
-                log,
-                lambda step: step % every == 0,
-                self.saved.append,
+            hooks = Hooks(
+                limits=Limits(steps),
+                signals=self.signals,
+                guard=guard,
+                log=log,
+                save_due=lambda step: step % every == 0,
+                save=self.saved.append,
             )
+            return train(toy, start, hooks)
 
     @property
     def metrics(self) -> list[dict[str, float]]:

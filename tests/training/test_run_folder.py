@@ -13,22 +13,30 @@ from sslam.training.run_folder import Corpus, RunFolder, describe_corpus, first_
 CORPUS = Corpus(["a"], 3, 10.0, "abc")
 
 
+def begun(path: Path, recipe: Recipe, init: str | None = None) -> RunFolder:
+    """The folder of a run that has a checkpoint."""
+    folder = RunFolder(path)
+    folder.claim(recipe, CORPUS, init)
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "step-000000001.safetensors").touch()
+    return folder
+
+
 def test_the_same_run_keeps_its_id(tmp_path: Path, mini: Recipe) -> None:
-    folder = RunFolder(tmp_path)
+    folder = begun(tmp_path, mini)
     run = folder.claim(mini, CORPUS, None)
     assert folder.claim(mini, CORPUS, None) == run
     assert RunFolder(tmp_path).claim(mini, CORPUS, None) == run
 
 
 def test_how_often_to_save_may_change(tmp_path: Path, mini: Recipe) -> None:
-    folder = RunFolder(tmp_path)
+    folder = begun(tmp_path, mini)
     run = folder.claim(mini, CORPUS, None)
     assert folder.claim(mini.model_copy(update={"checkpoint_every": 1}), CORPUS, None) == run
 
 
 def test_another_recipe_is_refused_by_its_key(tmp_path: Path, mini: Recipe) -> None:
-    folder = RunFolder(tmp_path)
-    folder.claim(mini, CORPUS, None)
+    folder = begun(tmp_path, mini)
     with pytest.raises(RecipeError, match="another recipe: seed is 1 there and 2 here"):
         folder.claim(mini.model_copy(update={"seed": 2}), CORPUS, None)
     stages = (mini.stages[0], mini.stages[1].model_copy(update={"steps": 9}))
@@ -37,8 +45,7 @@ def test_another_recipe_is_refused_by_its_key(tmp_path: Path, mini: Recipe) -> N
 
 
 def test_other_recordings_are_refused(tmp_path: Path, mini: Recipe) -> None:
-    folder = RunFolder(tmp_path)
-    folder.claim(mini, CORPUS, None)
+    folder = begun(tmp_path, mini)
     with pytest.raises(InputError, match=r"data\.clips is 3 there and 4 here"):
         folder.claim(mini, Corpus(["a"], 4, 10.0, "abc"), None)
     with pytest.raises(InputError, match=r"data\.digest"):
@@ -46,12 +53,22 @@ def test_other_recordings_are_refused(tmp_path: Path, mini: Recipe) -> None:
 
 
 def test_another_beginning_is_refused(tmp_path: Path, mini: Recipe) -> None:
-    folder = RunFolder(tmp_path)
-    folder.claim(mini, CORPUS, "model-a")
+    folder = begun(tmp_path, mini, "model-a")
     folder.claim(mini, CORPUS, "model-a")
     folder.claim(mini, CORPUS, None)
     with pytest.raises(InputError, match="started from model-a, not from model-b"):
         folder.claim(mini, CORPUS, "model-b")
+
+
+def test_a_run_without_a_checkpoint_gives_way(tmp_path: Path, mini: Recipe) -> None:
+    folder = RunFolder(tmp_path)
+    first = folder.claim(mini, CORPUS, "no-such-model")
+    other = mini.model_copy(update={"seed": 2})
+    second = folder.claim(other, CORPUS, "model-b")
+    assert first != second
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "step-000000001.safetensors").touch()
+    assert folder.claim(other, CORPUS, "model-b") == second
 
 
 @pytest.mark.parametrize("content", ["", "format: other", "[1]", "a: [", "format: sslam-run-1"])

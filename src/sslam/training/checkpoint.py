@@ -26,6 +26,7 @@ from sslam.errors import CheckpointError
 FORMAT = "sslam-checkpoint-1"
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 _TEMPORARY = ".partial"
+_DAMAGED = ".damaged"
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ class CheckpointFolder:
                 return read_checkpoint(self.path(step))
             except CheckpointError as error:
                 say(f"{error}; going back to the one before")
-                self.path(step).replace(self.path(step).with_suffix(".damaged"))
-        if steps:
+                self.path(step).replace(self.path(step).with_suffix(_DAMAGED))
+        if any(self.folder.glob(f"*{_DAMAGED}")):
             raise CheckpointError(
                 f"{self.folder}: every checkpoint is damaged (now named *.damaged): "
                 "start again in a new run folder"

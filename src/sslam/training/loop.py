@@ -69,19 +69,20 @@ class StepMeans:
             self.figures[name] = self.figures.get(name, 0.0) + float(value.detach()) / self.groups
 
 
-def train(
-    task: Task,
-    start: int,
-    limits: Limits,
-    signals: Signals,
-    guard: CollapseGuard,
-    log: RunLog,
-    save_due: Callable[[int], bool],
-    save: Callable[[int], None],
-) -> tuple[int, Ending]:
-    """Train from step ``start`` to the end of the task or to a reason to stop.
+@dataclass(frozen=True)
+class Hooks:
+    """What goes on around the steps of a run; ``save(n)`` is called when n steps are done."""
 
-    ``save(n)`` is called after the n-th step where ``save_due(n)``, and at the end.
+    limits: Limits
+    signals: Signals
+    guard: CollapseGuard
+    log: RunLog
+    save_due: Callable[[int], bool]
+    save: Callable[[int], None]
+
+
+def train(task: Task, start: int, hooks: Hooks) -> tuple[int, Ending]:
+    """Train from step ``start`` to the end of the task or to a reason to stop, then save.
 
     Returns:
         Steps done overall, and why the loop ended.
@@ -89,38 +90,45 @@ def train(
     Raises:
         DivergedError, CollapseError: see :mod:`sslam.training.guard`.
     """
-    saved = start
-    ending = Ending.FINISHED
-    step = start
-    while step < task.steps:
-        stop = Ending.SIGNAL if signals.received else limits.reached(step)
+    saved = done = start
+    stop: Ending | None = None
+    while done < task.steps:
+        stop = Ending.SIGNAL if hooks.signals.received else hooks.limits.reached(done)
         if stop is not None:
-            ending = stop
             break
-        began_s = time.perf_counter()
-        setting = task.begin(step)
-        means = StepMeans(task.groups)
-        setting.optimiser.zero_grad(set_to_none=True)
-        for losses in task.losses(step):
-            (losses.total / task.groups).backward()  # type: ignore[no-untyped-call]
-            means.add(losses)
-        grad_norm = clip_gradients(setting)
-        require_finite(step, means.figures["total"], grad_norm)
-        setting.optimiser.step()
-        own = task.end(step)
-        step += 1
-        took_s = time.perf_counter() - began_s
-        rate = task.clips / took_s
-        figures = means.figures | {"lr": setting.lr, "grad_norm": grad_norm, "clips_per_s": rate}
-        log.record({"step": step, "stage": setting.stage, **figures, **own})
-        log.progress(step, setting.stage, figures["total"], rate)
-        guard.watch(setting.stage_step, figures["target_var"], figures["prediction_var"])
-        if save_due(step):
-            save(step)
-            saved = step
-    if saved < step:
-        save(step)
-    return step, ending
+        setting, metrics = take_step(task, done)
+        done += 1
+        hooks.log.record({"step": done, "stage": setting.stage, **metrics})
+        hooks.log.progress(done, setting.stage, metrics["total"], metrics["clips_per_s"])
+        hooks.guard.watch(setting.stage_step, metrics["target_var"], metrics["prediction_var"])
+        if hooks.save_due(done):
+            hooks.save(done)
+            saved = done
+    if saved < done:
+        hooks.save(done)
+    return done, stop or Ending.FINISHED
+
+
+def take_step(task: Task, step: int) -> tuple[Setting, dict[str, float | int]]:
+    """One step of the optimiser on the mean of the groups' losses, and its figures.
+
+    Raises:
+        DivergedError: a loss or gradient is not finite; the parameters are as they were.
+    """
+    began_s = time.perf_counter()
+    setting = task.begin(step)
+    means = StepMeans(task.groups)
+    setting.optimiser.zero_grad(set_to_none=True)
+    for losses in task.losses(step):
+        (losses.total / task.groups).backward()  # type: ignore[no-untyped-call]
+        means.add(losses)
+    grad_norm = clip_gradients(setting)
+    require_finite(step, means.figures["total"], grad_norm)
+    setting.optimiser.step()
+    own = task.end(step)
+    clips_per_s = task.clips / (time.perf_counter() - began_s)
+    more = {"lr": setting.lr, "grad_norm": grad_norm, "clips_per_s": clips_per_s}
+    return setting, means.figures | more | own
 
 
 def clip_gradients(setting: Setting) -> float:

@@ -17,7 +17,7 @@ from sslam.training.export import export_student
 from sslam.training.guard import CollapseGuard
 from sslam.training.initial import initialise
 from sslam.training.log import RunLog
-from sslam.training.loop import train
+from sslam.training.loop import Hooks, train
 from sslam.training.recipe import Recipe
 from sslam.training.run_folder import RunFolder, describe_corpus
 from sslam.training.stopping import Ending, Limits, Signals
@@ -128,16 +128,8 @@ class _Run:
             self._finish(start)
             return Outcome(start, self.recipe.steps, Ending.FINISHED)
         try:
-            step, ending = train(
-                self.task,
-                start,
-                limits,
-                signals,
-                self.guard,
-                self.log,
-                self._is_due,
-                self._save,
-            )
+            hooks = Hooks(limits, signals, self.guard, self.log, self._is_due, self._save)
+            step, ending = train(self.task, start, hooks)
         except SslamError as error:
             self.log.note(f"stopped: {error}")
             raise

@@ -57,6 +57,8 @@ class RunFolder:
     def claim(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
         """Make the folder this run's, or check that it is; the id of the run.
 
+        A run without a checkpoint has nothing to lose: another may take its place.
+
         Raises:
             InputError: it holds something else, or a run on other recordings.
             RecipeError: it belongs to a run of another recipe.
@@ -64,6 +66,8 @@ class RunFolder:
         if not self.config.exists():
             return self._create(recipe, corpus, init)
         saved = self._read()
+        if not (self.checkpoints.is_dir() and any(self.checkpoints.iterdir())):
+            return self._write(recipe, corpus, init)
         before = check_recipe(saved["recipe"], str(self.config))
         differing = first_difference(before.decisive(), recipe.decisive())
         if differing:
@@ -103,6 +107,9 @@ class RunFolder:
             raise InputError(
                 f"{self.path} is no run folder and holds {min(others)}: give an empty or new --out"
             )
+        return self._write(recipe, corpus, init)
+
+    def _write(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
         content = {
             "format": FORMAT,
             "run": uuid.uuid4().hex,
