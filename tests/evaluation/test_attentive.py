@@ -15,7 +15,7 @@ from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import Task, make_task
 
 
-def hidden_events(clips: int = 160, classes: int = 3) -> tuple[list[np.ndarray], Task]:
+def hidden_events(clips: int, classes: int = 3) -> tuple[list[np.ndarray], Task]:
     """One patch of 10–30 holds a class's mark; patches without a mark sum to much noise."""
     rng = np.random.default_rng(0)
     marks = np.eye(classes, 12)
@@ -30,11 +30,11 @@ def hidden_events(clips: int = 160, classes: int = 3) -> tuple[list[np.ndarray],
 
 
 def test_attention_finds_short_events_that_the_mean_hides() -> None:
-    tokens, task = hidden_events()
+    tokens, task = hidden_events(400)
     attentive = attentive_probe(tokens, task, weight_decays=[0.01], epochs=30)
     linear = linear_probe(np.stack([clip.mean(axis=0) for clip in tokens]), task)
     assert attentive.metrics[0].value > 0.9
-    assert attentive.metrics[0].value > linear.metrics[0].value + 0.1
+    assert attentive.metrics[0].value > linear.metrics[0].value + 0.2
 
 
 def test_same_seed_same_scores_and_weight_decay_is_chosen() -> None:
