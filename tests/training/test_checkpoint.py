@@ -45,6 +45,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert set(read.part("student")) == {"a", "b"}
 
 
+def test_a_checkpoint_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 1)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert folder.path(1).stat().st_mode == plain.stat().st_mode
+
+
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert CheckpointFolder(tmp_path / "nothing", 2).latest(silent) is None
 

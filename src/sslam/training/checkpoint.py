@@ -76,7 +76,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     temporary = path.with_name(path.name + _TEMPORARY)
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
