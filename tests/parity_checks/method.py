@@ -146,8 +146,9 @@ def prediction_checks(name: str, at: Scene) -> Iterator[Check]:
     filled = said.patches.reshape(-1, grid.patches, said.patches.shape[-1])
     arrays = at.arrays
     yield close(f"{name}/student_cls", said.cls, arrays["student_cls"], FEATURES)
-    rows = filled[at.facts["dec_rows"]]
-    yield close(f"{name}/decoder rows", rows, arrays["dec_out_rows"], FEATURES)
+    if "dec_out_rows" in arrays:
+        rows = filled[at.facts["dec_rows"]]
+        yield close(f"{name}/decoder rows", rows, arrays["dec_out_rows"], FEATURES)
     squares = filled.double().square().sum((1, 2))
     yield direction(f"{name}/decoder squares", squares, arrays["dec_out_sqsum"], LOSS)
 

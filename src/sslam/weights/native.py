@@ -153,7 +153,10 @@ def _replace(path: Path, write: Any) -> None:
     """Write beside ``path`` first, so that a crash leaves the old file or the new one."""
     partial = path.with_name(path.name + ".partial")
     try:
+        partial.touch()  # with the permissions of any new file, which safetensors narrows
+        mode = partial.stat().st_mode
         write(partial)
+        partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
