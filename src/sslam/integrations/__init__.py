@@ -1,0 +1,1 @@
+"""The model behind the interfaces of others: transformers, HEAR, X-ARES, ONNX."""
