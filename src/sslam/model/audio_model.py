@@ -31,6 +31,9 @@ class AudioModelConfig(BaseModel):
     single_label: bool = Field(False, description="softmax over the classes, not a sigmoid each")
     pooling: Pooling = Field("cls", description="the clip vector that is the model's own choice")
     mask_padding: bool = Field(True, description="hide padding from attention and pooling")
+    window_s: float = Field(
+        10.24, gt=0, description="seconds of the windows that longer recordings are cut into"
+    )
     training: dict[str, Any] = Field(default_factory=dict, description="how it was trained")
 
 

@@ -171,9 +171,20 @@ def read_published(folder: str | Path) -> ForeignCheckpoint:
         raise CheckpointError(f"{folder}: model_type is {kind!r:.60}, not {PUBLISHED_TYPE!r}")
     tensors = read_tensors(folder / WEIGHTS_FILE)
     try:
-        return _assemble(tensors, plain(config))
+        return from_hub_names(tensors, config)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from None
+
+
+def from_hub_names(
+    tensors: Mapping[str, Tensor], config: Mapping[str, object]
+) -> ForeignCheckpoint:
+    """A model from tensors under the published names; sizes that ``config`` lacks are theirs.
+
+    Raises:
+        CheckpointError: as :func:`read_published`.
+    """
+    return _assemble(tensors, plain(dict(config)))
 
 
 def _assemble(tensors: Mapping[str, Tensor], config: Section) -> ForeignCheckpoint:

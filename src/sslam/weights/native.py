@@ -65,10 +65,19 @@ def load_folder(folder: str | Path) -> AudioModel:
     Raises:
         CheckpointError: a file is missing, damaged, or does not fit its config.
     """
-    folder = Path(folder)
-    config = read_config(folder / CONFIG)
-    model = AudioModel(config)
-    load_into(model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    return load_weights(Path(folder) / WEIGHTS, Path(folder) / CONFIG)
+
+
+def load_weights(weights: Path, config: Path) -> AudioModel:
+    """Load a safetensors file of ours by its config, in evaluation mode and float32.
+
+    Raises:
+        CheckpointError: as :func:`load_folder`.
+    """
+    settings = read_config(config)
+    with torch.random.fork_rng(devices=[]):  # initial values, soon replaced, cost the caller none
+        model = AudioModel(settings)
+    load_into(model, read_tensors(weights), weights)
     return model.eval()
 
 
