@@ -20,11 +20,12 @@ from sslam.training.recipe import Recipe
 
 # A key whose text value is short for a table: what that text becomes when a key below it is set.
 _SHORT_FOR = {"model": "size", "objective": "variant"}
+PACKAGE = "sslam.recipes"  # where the recipes of pre-training lie
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("sslam.recipes")
+def recipe_names(package: str = PACKAGE) -> list[str]:
+    """Names of the recipes that come with the package, of one kind."""
+    folder = resources.files(package)
     names = (entry.name for entry in folder.iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
@@ -40,13 +41,22 @@ def load_recipe(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: there is no such recipe, or a key or value of it is wrong.
     """
-    raw = _read(str(source))
+    raw = read_raw(str(source))
+    apply_changes(raw, changes)
+    return check_recipe(raw, str(source))
+
+
+def apply_changes(raw: dict[str, Any], changes: Sequence[str]) -> None:
+    """Put each ``key=value`` into ``raw``.
+
+    Raises:
+        RecipeError: one is not written so, or its key leads nowhere.
+    """
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
-            raise RecipeError(f"--set {change}: write key=value, as in data.frames=208")
+            raise RecipeError(f"--set {change}: write key=value, as in seed=2")
         _set(raw, key, _value(text, change))
-    return check_recipe(raw, str(source))
 
 
 def check_recipe(raw: object, name: str) -> Recipe:
@@ -60,31 +70,36 @@ def check_recipe(raw: object, name: str) -> Recipe:
     try:
         return Recipe.model_validate({"name": Path(name).stem, **raw})
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {_explain(error)}") from error
+        raise RecipeError(f"recipe {name}: {explain(error)}") from error
 
 
-def _read(source: str) -> dict[str, Any]:
-    raw = _parse(source)
+def read_raw(source: str, package: str = PACKAGE) -> dict[str, Any]:
+    """What a recipe file says, with what it extends, as plain data.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is not a table in YAML.
+    """
+    raw = _parse(source, package)
     base, changes = raw.pop("extends", None), raw.pop("set", {})
     if base is None and not changes:
         return raw
     if not isinstance(base, str) or not isinstance(changes, dict):
         raise RecipeError(f"recipe {source}: needs `extends: NAME` beside `set: {{key: value}}`")
-    extended = _read(base) | raw
+    extended = read_raw(base, package) | raw
     for key, value in changes.items():
         _set(extended, str(key), value)
     return {"name": Path(source).stem} | extended | {"name": raw.get("name", Path(source).stem)}
 
 
-def _parse(source: str) -> dict[str, Any]:
+def _parse(source: str, package: str) -> dict[str, Any]:
     path = Path(source)
     try:
-        if source in recipe_names():
-            text = resources.files("sslam.recipes").joinpath(f"{source}.yaml").read_text("utf-8")
+        if source in recipe_names(package):
+            text = resources.files(package).joinpath(f"{source}.yaml").read_text("utf-8")
         elif path.suffix in {".yaml", ".yml"}:
             text = path.read_text("utf-8")
         else:
-            known = ", ".join(recipe_names())
+            known = ", ".join(recipe_names(package))
             raise RecipeError(
                 f"no recipe is named {source!r}; give a .yaml file or one of: {known}"
             )
@@ -136,11 +151,12 @@ def _item(items: Sequence[Any], part: str, key: str) -> int:
     raise RecipeError(f"{key}: there is no {part!r} among {known or len(items)}")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError, kind: type[BaseModel] = Recipe) -> str:
+    """The first thing that is wrong with a recipe of a ``kind``, and what would be right."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        valid = sorted(_fields(first["loc"][:-1]))
+        valid = sorted(_fields(first["loc"][:-1], kind))
         close = difflib.get_close_matches(str(first["loc"][-1]), valid, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         return f"{where} is not a key{hint} (valid: {', '.join(valid)})"
@@ -151,9 +167,8 @@ def _explain(error: ValidationError) -> str:
     return f"{where}{given}: {reason}" if where else reason
 
 
-def _fields(location: Sequence[str | int]) -> Mapping[str, object]:
+def _fields(location: Sequence[str | int], model: type[BaseModel]) -> Mapping[str, object]:
     """Fields of the model at ``location`` in a recipe."""
-    model: type[BaseModel] = Recipe
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import yaml
 
 from sslam.data.crops import Measured
 from sslam.errors import InputError, RecipeError
-from sslam.training.recipe import Recipe
 from sslam.training.recipe_files import check_recipe
 
 FORMAT = "sslam-run-1"
@@ -44,8 +43,18 @@ def describe_corpus(source: Sequence[Path], measured: Measured) -> Corpus:
     )
 
 
+class AnyRecipe(Protocol):
+    """What a folder has to know of a recipe, of whichever kind of run."""
+
+    def decisive(self) -> dict[str, Any]: ...
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
 class RunFolder:
     """The folder that ``--out`` names."""
+
+    format = FORMAT
+    kind = "a pre-training run"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +63,11 @@ class RunFolder:
         self.model = path / "model"
         self.stages = path / "stages"
 
-    def claim(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
+    def parse_recipe(self, raw: object) -> AnyRecipe:
+        """The recipe that config.yaml holds."""
+        return check_recipe(raw, str(self.config))
+
+    def claim(self, recipe: AnyRecipe, corpus: Corpus, init: str | None) -> str:
         """Make the folder this run's, or check that it is; the id of the run.
 
         A run without a checkpoint has nothing to lose: another may take its place.
@@ -68,7 +81,7 @@ class RunFolder:
         saved = self._read()
         if not (self.checkpoints.is_dir() and any(self.checkpoints.iterdir())):
             return self._write(recipe, corpus, init)
-        before = check_recipe(saved["recipe"], str(self.config))
+        before = self.parse_recipe(saved["recipe"])
         differing = first_difference(before.decisive(), recipe.decisive())
         if differing:
             key, then, now = differing
@@ -101,7 +114,7 @@ class RunFolder:
                 raise InputError(f"another process is training in {self.path}: wait or stop it")
             yield
 
-    def _create(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
+    def _create(self, recipe: AnyRecipe, corpus: Corpus, init: str | None) -> str:
         others = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
         if others:
             raise InputError(
@@ -109,9 +122,9 @@ class RunFolder:
             )
         return self._write(recipe, corpus, init)
 
-    def _write(self, recipe: Recipe, corpus: Corpus, init: str | None) -> str:
+    def _write(self, recipe: AnyRecipe, corpus: Corpus, init: str | None) -> str:
         content = {
-            "format": FORMAT,
+            "format": self.format,
             "run": uuid.uuid4().hex,
             "sslam": version("sslam"),
             "init": init,
@@ -126,11 +139,11 @@ class RunFolder:
     def _read(self) -> dict[str, Any]:
         try:
             saved = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            if saved["format"] == FORMAT and {"run", "recipe", "data"} <= saved.keys():
+            if saved["format"] == self.format and {"run", "recipe", "data"} <= saved.keys():
                 return dict(saved)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
             pass
-        raise InputError(f"{self.config} is not that of a pre-training run: give another --out")
+        raise InputError(f"{self.config} is not that of {self.kind}: give another --out")
 
     def _check_corpus(self, saved: dict[str, Any], corpus: Corpus) -> None:
         now = asdict(corpus)
