@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "recipes": Verb("sslam.cli.recipes", "list the recipes, or show one with all its keys"),
     "probe": Verb("sslam.cli.probe", "score frozen features on labelled recordings"),
     "bench": Verb("sslam.cli.bench", "score models on benchmarks, beside the published results"),
+    "ablate": Verb("sslam.cli.ablate", "compare ways to pre-train, with error bars over seeds"),
     "synth": Verb("sslam.cli.synth", "mix labelled recordings into soundscapes"),
     "data prepare": Verb(
         "sslam.cli.data_benchmarks",

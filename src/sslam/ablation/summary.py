@@ -1,0 +1,111 @@
+"""Means over seeds with 95 % t intervals, and differences paired by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from sslam.ablation.run import Finished
+from sslam.ablation.suite import Suite
+from sslam.benchmarks.published import published
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of n seeds; ``half`` is half the interval's width, NaN for a single seed."""
+
+    mean: float
+    half: float
+    n: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f}" if math.isnan(self.half) else f"{self.mean:.1f} ± {self.half:.1f}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A score of a row over its seeds, and what it gains on the reference at equal seeds."""
+
+    row: str
+    set: str
+    pooling: str
+    metric: str
+    part: str
+    clips: int
+    score: Estimate
+    gain: Estimate | None
+    published: float | None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and t interval of values over seeds.
+
+    >>> str(estimate([1.0, 2.0, 3.0]))
+    '2.0 ± 2.5'
+    """
+    count = len(values)
+    if count < 2:
+        return Estimate(float(values[0]), math.nan, count)
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    quantile = float(student_t.ppf((1 + LEVEL) / 2, count - 1))
+    return Estimate(float(np.mean(values)), quantile * error, count)
+
+
+def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
+    """A line for each row that has a finished run and each of its scores, in the suite's order."""
+    values: dict[tuple[str, ...], dict[int, float]] = {}
+    clips: dict[tuple[str, ...], int] = {}
+    for run in runs:
+        for score in run.scores:
+            key = (run.row, score.set, score.pooling, score.metric, score.part)
+            values.setdefault(key, {})[run.seed] = score.value
+            clips[key] = score.clips
+    order = {row.name: place for place, row in enumerate(suite.rows)}
+    names = {row.name: row.published for row in suite.rows}
+    lines = []
+    for key in sorted(values, key=lambda each: order[each[0]]):
+        row, *rest = key
+        base = values.get((suite.reference, *rest), {})
+        lines.append(
+            Line(
+                row,
+                rest[0],
+                rest[1],
+                rest[2],
+                rest[3],
+                clips[key],
+                estimate(list(values[key].values())),
+                None if row == suite.reference else _paired(values[key], base),
+                _published(names[row], rest[3]),
+            )
+        )
+    return lines
+
+
+def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+    """The difference at the seeds that both have."""
+    common = sorted(ours.keys() & theirs.keys())
+    return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
+
+
+def _published(model: str, part: str) -> float | None:
+    """The paper's linear evaluation at the same degrees, of which only the order compares."""
+    wanted = part.strip("{}").replace(" ", "")
+    for row in published("degrees", "linear"):
+        if model and row.model == model and row.subset.strip("{}").replace(" ", "") == wanted:
+            return row.score
+    return None
