@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
     def with_cls(self, tokens: Tensor) -> Tensor:
         """Put the normalised CLS token first. Shape: (B, N, D) -> (B, 1 + N, D)."""
-        cls = self.pre_norm(self.cls).expand(len(tokens), -1, -1)
+        cls = self.pre_norm(self.cls).expand(tokens.shape[0], -1, -1)
         return torch.cat([cls, tokens], dim=1)
 
     def forward(self, logmel: Tensor, frames: Tensor | None = None) -> Encoding:
