@@ -11,7 +11,7 @@ from sslam.errors import CheckpointError, CollapseError, InputError
 from sslam.training import checkpoint as checkpoint_module
 from sslam.training.checkpoint import read_checkpoint
 from sslam.training.guard import GuardConfig
-from sslam.training.pretrain import Outcome, pick_device, pretrain
+from sslam.training.pretrain import Outcome, Place, pick_device, pretrain
 from sslam.training.recipe import Recipe
 from sslam.training.stopping import Ending, Limits
 from sslam.weights.native import load_folder, load_pretraining
@@ -26,7 +26,7 @@ def metrics(run: Path) -> list[dict[str, object]]:
 
 
 def go(recordings: Path, out: Path, recipe: Recipe, steps: int | None = None) -> Outcome:
-    return pretrain([recordings], out, recipe, Limits(steps), device="cpu", workers=0)
+    return pretrain([recordings], out, recipe, Limits(steps), place=Place("cpu", 0))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_a_run_can_start_from_another(
     }[kind]
     only_second = mini.model_copy(update={"stages": mini.stages[1:], "seed": 5})
     out = tmp_path / "run"
-    pretrain([recordings], out, only_second, Limits(1), init=str(source), workers=0)
+    pretrain([recordings], out, only_second, Limits(1), init=str(source), place=Place(workers=0))
     # The first step has a learning rate of 0: the networks are still those they started from.
     taken, given = read_checkpoint(newest(out)), read_checkpoint(newest(unbroken))
     for part in ("student", "decoder"):
@@ -192,7 +192,9 @@ def test_weights_of_another_size_are_refused(
     wide = mini.model_copy(update={"model": mini.model.model_copy(update={"encoder": encoder})})
     for source in (unbroken, unbroken / "model"):
         with pytest.raises((InputError, CheckpointError), match="does not fit"):
-            pretrain([recordings], tmp_path / source.name, wide, init=str(source), workers=0)
+            pretrain(
+                [recordings], tmp_path / source.name, wide, init=str(source), place=Place(workers=0)
+            )
 
 
 def test_unreadable_recordings_are_left_out_and_counted(
@@ -257,7 +259,7 @@ def test_a_collapse_stops_the_run(recordings: Path, tmp_path: Path, mini: Recipe
 def test_reading_in_processes_gives_the_same(
     recordings: Path, tmp_path: Path, mini: Recipe, unbroken: Path
 ) -> None:
-    pretrain([recordings], tmp_path / "run", mini, Limits(3), workers=2)
+    pretrain([recordings], tmp_path / "run", mini, Limits(3), place=Place(workers=2))
     assert metrics(tmp_path / "run") == metrics(unbroken)[:3]
 
 

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from sslam.features.front_end import FrontEndConfig
 from sslam.model.audio_model import AudioModel, AudioModelConfig
-from sslam.objective.bootstrap import Bootstrap
+from sslam.training.checkpoint import Checkpoint
 from sslam.weights.native import PretrainingWeights, save_folder
 
 
+def student_model(config: AudioModelConfig, student: Mapping[str, Tensor]) -> AudioModel:
+    """A model with the student's weights, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):  # initial values, soon replaced, cost the run none
+        model = AudioModel(config)
+    model.encoder.load_state_dict(student)
+    return model.eval()
+
+
 def export_student(
-    folder: Path,
-    bootstrap: Bootstrap,
-    front_end: FrontEndConfig,
-    facts: dict[str, Any],
-    with_pretraining: bool = False,
+    folder: Path, checkpoint: Checkpoint, config: AudioModelConfig, with_pretraining: bool = False
 ) -> None:
-    """Write the student to ``folder``.
+    """Write the student of ``checkpoint`` to ``folder``.
 
     Args:
-        front_end: what it was trained behind.
-        facts: how it was trained, for the model's config.
+        config: its architecture, what it was trained behind, and how.
         with_pretraining: keep decoder and teacher beside it, to go on pre-training from there.
     """
-    config = AudioModelConfig(encoder=bootstrap.student.config, front_end=front_end, training=facts)
-    with torch.random.fork_rng(devices=[]):
-        model = AudioModel(config)
-    model.encoder.load_state_dict(bootstrap.student.state_dict())
     kept = None
     if with_pretraining:
-        kept = PretrainingWeights(
-            bootstrap.decoder.state_dict(), bootstrap.teacher.encoder.state_dict()
-        )
-    save_folder(model, folder, pretraining=kept)
+        kept = PretrainingWeights(checkpoint.part("decoder"), checkpoint.part("teacher.encoder"))
+    save_folder(student_model(config, checkpoint.part("student")), folder, pretraining=kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,27 +33,47 @@ class GuardConfig(BaseModel):
 
 @dataclass
 class CollapseGuard:
-    """Running averages of both variances in one stage; its state is ``averages``."""
+    """Running averages of both variances in one stage, and the highest since an alarm.
+
+    Its state is ``averages`` and ``peaks``.
+    """
 
     config: GuardConfig
     averages: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
 
-    def watch(self, stage_step: int, target_var: float, prediction_var: float) -> None:
+    def watch(self, stage_step: int, target_var: float, prediction_var: float) -> tuple[str, ...]:
         """Take in the variances of the step with 0-based index ``stage_step`` in its stage.
+
+        Returns:
+            An alarm line for each average that has halved since its peak or the last alarm.
 
         Raises:
             CollapseError: an average is below its limit after the warm-up.
         """
         if stage_step == 0:
-            self.averages = {}
+            self.averages, self.peaks = {}, {}
         seen = {"target": target_var, "prediction": prediction_var}
         # A plain mean over the first steps, an exponential one after: no bias from the start.
         weight = 1.0 / min(stage_step + 1, self.config.average_steps)
         for name, value in seen.items():
             before = self.averages.get(name, value)
             self.averages[name] = before + weight * (value - before)
-        if stage_step >= self.config.warmup_steps:
-            self._judge(stage_step)
+        if stage_step < self.config.warmup_steps:
+            return ()
+        self._judge(stage_step)
+        return tuple(self._alarms(stage_step))
+
+    def _alarms(self, stage_step: int) -> Iterator[str]:
+        for name, average in self.averages.items():
+            peak = max(average, self.peaks.get(name, average))
+            self.peaks[name] = peak
+            if average < peak / 2:
+                self.peaks[name] = average
+                yield (
+                    f"alarm: the {name} variance fell from {peak:.3g} to {average:.3g} by step "
+                    f"{stage_step + 1} of the stage; the run stops when it collapses"
+                )
 
     def _judge(self, stage_step: int) -> None:
         limits = {

@@ -8,10 +8,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Metrics = Mapping[str, "float | int | str"]
+from sslam.training.trackers import Metrics, Tracker, Trackers
 
 
 def drop_after(path: Path, step: int) -> None:
@@ -43,6 +43,38 @@ def drop_after(path: Path, step: int) -> None:
         file.truncate(whole)
 
 
+class Log(Protocol):
+    """Where a run's messages and figures go."""
+
+    def start(self, step: int, trackers: Sequence[Tracker] = ()) -> None: ...
+    def say(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
+    def record(self, metrics: Metrics) -> None: ...
+    def progress(self, step: int, stage: str, total: float, clips_per_s: float) -> None: ...
+    def sync(self) -> None: ...
+
+
+class Silence:
+    """The log of a process that another one speaks for."""
+
+    def start(self, step: int, trackers: Sequence[Tracker] = ()) -> None:
+        """Nothing to begin."""
+
+    def say(self, text: str) -> None:
+        """Nothing to show."""
+
+    note = say
+
+    def record(self, metrics: Metrics) -> None:
+        """Nothing to keep."""
+
+    def progress(self, step: int, stage: str, total: float, clips_per_s: float) -> None:
+        """Nothing to show."""
+
+    def sync(self) -> None:
+        """Nothing to write."""
+
+
 class RunLog:
     """The three outputs of a run in ``folder``; use as a context manager.
 
@@ -56,6 +88,7 @@ class RunLog:
     def __init__(
         self, folder: Path, total: int, screen: TextIO | None = None, every_s: float = 15.0
     ) -> None:
+        self._trackers = Trackers((), self.say)
         self._metrics_path = folder / "metrics.jsonl"
         self._total, self._every_s = total, every_s
         self._first, self._started_s, self._said_s = 0, 0.0, -math.inf
@@ -65,8 +98,9 @@ class RunLog:
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
-    def start(self, step: int) -> None:
-        """Begin to record, after ``step`` steps; see :func:`drop_after`."""
+    def start(self, step: int, trackers: Sequence[Tracker] = ()) -> None:
+        """Begin to record, after ``step`` steps, also with ``trackers``; see :func:`drop_after`."""
+        self._trackers = Trackers(trackers, self.say)
         drop_after(self._metrics_path, step)
         self._metrics = self._metrics_path.open("a", encoding="utf-8")
         self._first, self._started_s = step, time.monotonic()
@@ -93,6 +127,7 @@ class RunLog:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        self._trackers.close()
         for file in (self._metrics, self._log):
             if file is not None:
                 file.close()
@@ -117,6 +152,7 @@ class RunLog:
             raise RuntimeError("RunLog.start comes before RunLog.record")
         self._metrics.write(json.dumps(metrics) + "\n")
         self._metrics.flush()
+        self._trackers.record(metrics)
 
     def progress(self, step: int, stage: str, total: float, clips_per_s: float) -> None:
         """Show where the run is after ``step`` steps."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from sslam.training.guard import CollapseGuard, require_finite
-from sslam.training.log import RunLog
+from sslam.training.log import Log
+from sslam.training.ranks import Ranks
 from sslam.training.stopping import Ending, Limits, Signals
 
 
@@ -58,27 +60,38 @@ class Task(Protocol):
 
 @dataclass
 class StepMeans:
-    """Means over the groups of a step."""
+    """Means over the groups of a step; a GPU is waited for once, when they are asked for."""
 
-    groups: int
-    figures: dict[str, float] = field(default_factory=dict)
+    groups: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(self, losses: GroupLosses) -> None:
         spreads = {"target_var": losses.target_spread, "prediction_var": losses.prediction_spread}
-        for name, value in {"total": losses.total, **losses.terms, **spreads}.items():
-            self.figures[name] = self.figures.get(name, 0.0) + float(value.detach()) / self.groups
+        named = {"total": losses.total, **losses.terms, **spreads}
+        self.groups.append({name: value.detach() for name, value in named.items()})
+
+    def figures(self) -> dict[str, float]:
+        """The mean of each figure over the groups."""
+        names = self.groups[0].keys()
+        values = torch.stack([torch.stack([g[n].float() for n in names]) for g in self.groups])
+        shares = values.cpu().double() / len(self.groups)
+        return dict(zip(names, (sum(column) for column in shares.T.tolist()), strict=True))
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What goes on around the steps of a run; ``save(n)`` is called when n steps are done."""
+    """What goes on around the steps of a run; ``save(n)`` is called when n steps are done.
+
+    ``probe(n)`` gives further figures after n steps. With several ``ranks``, all call both.
+    """
 
     limits: Limits
     signals: Signals
     guard: CollapseGuard
-    log: RunLog
+    log: Log
     save_due: Callable[[int], bool]
     save: Callable[[int], None]
+    ranks: Ranks = Ranks()  # noqa: RUF009 (frozen)
+    probe: Callable[[int], Mapping[str, float]] = lambda step: {}
 
 
 def train(task: Task, start: int, hooks: Hooks) -> tuple[int, Ending]:
@@ -93,14 +106,17 @@ def train(task: Task, start: int, hooks: Hooks) -> tuple[int, Ending]:
     saved = done = start
     stop: Ending | None = None
     while done < task.steps:
-        stop = Ending.SIGNAL if hooks.signals.received else hooks.limits.reached(done)
+        stop = agreed_stop(done, hooks)
         if stop is not None:
             break
-        setting, metrics = take_step(task, done)
+        setting, metrics = take_step(task, done, hooks.ranks)
         done += 1
+        metrics |= hooks.probe(done)
         hooks.log.record({"step": done, "stage": setting.stage, **metrics})
         hooks.log.progress(done, setting.stage, metrics["total"], metrics["clips_per_s"])
-        hooks.guard.watch(setting.stage_step, metrics["target_var"], metrics["prediction_var"])
+        variances = metrics["target_var"], metrics["prediction_var"]
+        for alarm in hooks.guard.watch(setting.stage_step, *variances):
+            hooks.log.say(alarm)
         if hooks.save_due(done):
             hooks.save(done)
             saved = done
@@ -109,7 +125,29 @@ def train(task: Task, start: int, hooks: Hooks) -> tuple[int, Ending]:
     return done, stop or Ending.FINISHED
 
 
-def take_step(task: Task, step: int) -> tuple[Setting, dict[str, float | int]]:
+def agreed_stop(step: int, hooks: Hooks) -> Ending | None:
+    """Why not to start the step, if any rank has a reason: then all stop here, with one reason.
+
+    A signal that any rank received counts as received by all.
+    """
+    bound = hooks.limits.reached(step)
+    own = _SIGNALS + hooks.signals.received if hooks.signals.received else 0
+    code = hooks.ranks.most(own or (0 if bound is None else _ENDINGS.index(bound)))
+    if code > _SIGNALS:
+        hooks.signals.received = hooks.signals.received or code - _SIGNALS
+        return Ending.SIGNAL
+    return _ENDINGS[code] if code else None
+
+
+_ENDINGS = list(Ending)  # of which the first, FINISHED, is no reason to stop
+_SIGNALS = len(_ENDINGS)  # signal n has code _SIGNALS + n
+
+
+def take_step(
+    task: Task,
+    step: int,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+) -> tuple[Setting, dict[str, float | int]]:
     """One step of the optimiser on the mean of the groups' losses, and its figures.
 
     Raises:
@@ -117,21 +155,23 @@ def take_step(task: Task, step: int) -> tuple[Setting, dict[str, float | int]]:
     """
     began_s = time.perf_counter()
     setting = task.begin(step)
-    means = StepMeans(task.groups)
+    means = StepMeans()
     setting.optimiser.zero_grad(set_to_none=True)
     for losses in task.losses(step):
         (losses.total / task.groups).backward()  # type: ignore[no-untyped-call]
         means.add(losses)
     grad_norm = clip_gradients(setting)
-    require_finite(step, means.figures["total"], grad_norm)
+    figures = ranks.mean(means.figures())
+    require_finite(step, figures["total"], grad_norm)
     setting.optimiser.step()
     own = task.end(step)
     clips_per_s = task.clips / (time.perf_counter() - began_s)
     more = {"lr": setting.lr, "grad_norm": grad_norm, "clips_per_s": clips_per_s}
-    return setting, means.figures | more | own
+    return setting, figures | more | own
 
 
 def clip_gradients(setting: Setting) -> float:
     """Scale all gradients so that their global norm is at most ``clip_norm``; the norm before."""
     parameters = [p for group in setting.optimiser.param_groups for p in group["params"]]
-    return float(torch.nn.utils.clip_grad_norm_(parameters, setting.clip_norm))
+    norm = torch.nn.utils.clip_grad_norm_(parameters, setting.clip_norm)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

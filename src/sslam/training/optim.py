@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,8 +70,15 @@ def named_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_named_state(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def load_named_state(
+    optimiser: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    part: Callable[[Tensor, Tensor], Tensor] = lambda whole, parameter: whole,
+) -> None:
     """Put back what :func:`named_state` gave, moving tensors to their parameters' device.
+
+    Args:
+        part: what this process keeps of a whole tensor that belongs to a parameter.
 
     Raises:
         CheckpointError: ``tensors`` belongs to other parameters.
@@ -80,10 +87,18 @@ def load_named_state(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Ten
     for key, value in tensors.items():
         kind, name = key.split("/", 1)
         by_name.setdefault(name, {})[kind] = value
-    expected = [name for group in optimiser.param_groups for name in group["names"]]
+    parameters = {
+        name: parameter
+        for group in optimiser.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    }
+    expected = list(parameters)
     if set(expected) != set(by_name):
         differing = min(set(expected) ^ set(by_name))
         raise CheckpointError(f"the optimiser state does not fit the model: {differing} differs")
     state = optimiser.state_dict()
-    state["state"] = {index: by_name[name] for index, name in enumerate(expected)}
+    state["state"] = {
+        index: {kind: part(value, parameters[name]) for kind, value in by_name[name].items()}
+        for index, name in enumerate(expected)
+    }
     optimiser.load_state_dict(state)

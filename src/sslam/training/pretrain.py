@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from sslam.data.crops import ClipCrops, CropPlan, Measured, PackedCrops, measure_durations
 from sslam.data.sources import load_clips
-from sslam.errors import CheckpointError, InputError, SslamError
-from sslam.training.checkpoint import CheckpointFolder
-from sslam.training.export import export_student
-from sslam.training.guard import CollapseGuard
-from sslam.training.initial import initialise
-from sslam.training.log import RunLog
-from sslam.training.loop import Hooks, train
+from sslam.errors import InputError
+from sslam.training.distributed import joined, own_device
+from sslam.training.log import RunLog, Silence
+from sslam.training.parallel import Way
+from sslam.training.ranks import Ranks
 from sslam.training.recipe import Recipe
-from sslam.training.run_folder import RunFolder, describe_corpus
-from sslam.training.stopping import Ending, Limits, Signals
+from sslam.training.run import Outcome, Run, Watch
+from sslam.training.run_folder import Corpus, RunFolder, describe_corpus
+from sslam.training.stopping import Limits, Signals
 from sslam.training.task import Pretraining
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How far a run is, and why it stopped there."""
+class Place:
+    """Where and how a run computes; nothing of it changes what the run learns.
 
-    step: int
-    steps: int
-    ending: Ending
-    signal: int | None = None
+    Attributes:
+        device: ``auto`` takes CUDA where there is a GPU, else the CPU.
+        workers: processes that read audio, for each process of the run; None chooses.
+        way: how the networks lie on the processes that torchrun started, if it did.
+        timeout_s: how long a process waits for the others before it takes them for lost.
+    """
+
+    device: str = "auto"
+    workers: int | None = None
+    way: Way = "ddp"
+    timeout_s: float = 600.0
 
 
 def pretrain(
@@ -40,13 +46,16 @@ def pretrain(
     recipe: Recipe,
     limits: Limits | None = None,
     init: str | None = None,
-    device: str = "auto",
-    workers: int | None = None,
+    place: Place = Place(),
+    watch: Watch = Watch(),  # noqa: B008 (frozen)
 ) -> Outcome:
     """Pre-train on the recordings of ``source`` by ``recipe``, in the run folder ``out``.
 
     A run that stopped for any reason goes on where its newest checkpoint is, and then gives the
-    same losses, to the last bit on one machine, as one that never stopped.
+    same losses, to the last bit on one machine and in one process, as one that never stopped.
+
+    Under torchrun every process calls this with the same arguments and shares the groups of a
+    step; only the first one needs to see ``out``.
 
     Args:
         source: folders, audio files or manifests.
@@ -55,26 +64,51 @@ def pretrain(
         recipe: what to do.
         limits: bounds of this call.
         init: a run folder, a checkpoint of a run or a model to start from.
-        device: ``auto`` takes CUDA where there is a GPU, else the CPU.
-        workers: processes that read audio; None chooses.
+        place: devices and processes.
+        watch: who else looks at the run.
 
     Raises:
-        InputError, RecipeError, CheckpointError, CollapseError, DivergedError: one line that says
-            what to do.
+        InputError, RecipeError, CheckpointError, CollapseError, DivergedError, RankLostError: one
+            line that says what to do.
+        FollowedError: another process of the run raised one of these.
     """
     limits = limits or Limits()
-    place = pick_device(device)
-    measured = measure_durations(load_clips(list(source)))
-    plan = crop_plan(recipe, measured)
-    folder = RunFolder(out)
-    with folder.locked():
-        run = folder.claim(recipe, describe_corpus(source, measured), init)
+    device = own_device(pick_device(place.device))
+    with joined(device, place.timeout_s) as ranks, ExitStack() as stack:
+        measured, plan = ranks.together(lambda: _read_corpus(source, recipe, ranks))
+        corpus = describe_corpus(source, measured)
+        _require_one_corpus(ranks, corpus)
+        folder = RunFolder(out)
+        ranks.lead(lambda: stack.enter_context(folder.locked()))
+        run = ranks.lead(lambda: folder.claim(recipe, corpus, init)) or ""
         bound = recipe.steps if limits.steps is None else min(recipe.steps, limits.steps)
-        with RunLog(out, bound) as log, Signals() as signals:
-            for skipped in measured.skipped:
-                log.say(f"left out {skipped.path}: {skipped.reason}")
-            task = Pretraining(recipe, plan, place, log.say, workers=workers)
-            return _Run(run, folder, task, log).go(limits, signals, init)
+        log = stack.enter_context(RunLog(out, bound)) if ranks.leads else Silence()
+        for skipped in measured.skipped:
+            log.say(f"left out {skipped.path}: {skipped.reason}")
+        signals = stack.enter_context(Signals())
+        task = Pretraining(recipe, plan, device, log.say, ranks, place.workers, place.way)
+        return Run(run, folder, task, log, watch).go(limits, signals, init)
+
+
+def _read_corpus(source: Sequence[Path], recipe: Recipe, ranks: Ranks) -> tuple[Measured, CropPlan]:
+    ranks.own_groups(recipe.groups)  # refuses a number of processes that does not fit
+    measured = measure_durations(load_clips(list(source)))
+    return measured, crop_plan(recipe, measured)
+
+
+def _require_one_corpus(ranks: Ranks, corpus: Corpus) -> None:
+    """Check that all processes found the same recordings.
+
+    Raises:
+        InputError: naming the first that did not.
+    """
+    found = ranks.gather((corpus.clips, corpus.digest))
+    for rank, (clips, digest) in enumerate(found):
+        if digest != found[0][1]:
+            raise InputError(
+                f"rank {rank} finds {clips} clips where rank 0 finds {found[0][0]}, or others: "
+                "give every machine the same recordings"
+            )
 
 
 def crop_plan(recipe: Recipe, measured: Measured) -> CropPlan:
@@ -108,102 +142,3 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {name} cannot be used here: {reason}") from error
     return device
-
-
-class _Run:
-    """Joins a task to the folder it is kept in."""
-
-    def __init__(self, run: str, folder: RunFolder, task: Pretraining, log: RunLog) -> None:
-        self.run, self.folder, self.task, self.log = run, folder, task, log
-        self.recipe = task.recipe
-        self.guard = CollapseGuard(self.recipe.guard)
-        self.checkpoints = CheckpointFolder(
-            folder.checkpoints, self.recipe.keep_checkpoints, self.recipe.stage_ends
-        )
-
-    def go(self, limits: Limits, signals: Signals, init: str | None) -> Outcome:
-        start = self._restore(init)
-        self.log.start(start)
-        if start >= self.recipe.steps:
-            self._finish(start)
-            return Outcome(start, self.recipe.steps, Ending.FINISHED)
-        try:
-            hooks = Hooks(limits, signals, self.guard, self.log, self._is_due, self._save)
-            step, ending = train(self.task, start, hooks)
-        except SslamError as error:
-            self.log.note(f"stopped: {error}")
-            raise
-        finally:
-            self.task.close()
-        if ending is Ending.FINISHED:
-            self._finish(step)
-        else:
-            self.log.say(
-                f"stopped after step {step} of {self.recipe.steps}: the run {ending.value}; "
-                "the same command goes on from here"
-            )
-        return Outcome(
-            step, self.recipe.steps, ending, signals.received if ending is Ending.SIGNAL else None
-        )
-
-    def _restore(self, init: str | None) -> int:
-        """Put the newest checkpoint back, or the weights to start from; the steps done."""
-        checkpoint = self.checkpoints.latest(self.log.say)
-        if checkpoint is None:
-            if init is not None:
-                initialise(self.task, init)
-            return 0
-        if checkpoint.state.get("run") != self.run:
-            raise CheckpointError(
-                f"{self.checkpoints.path(checkpoint.step)} comes from another run: take it away"
-            )
-        self.task.restore(checkpoint)
-        self.guard.averages = dict(checkpoint.state["guard"])
-        if checkpoint.step < self.recipe.steps:
-            self.log.say(f"going on after step {checkpoint.step} of {self.recipe.steps}")
-        return checkpoint.step
-
-    def _is_due(self, step: int) -> bool:
-        return step % self.recipe.checkpoint_every == 0 or step in self.recipe.stage_ends
-
-    def _save(self, step: int) -> None:
-        """A checkpoint, and the student as a model of its own."""
-        self.log.sync()
-        state = {
-            "run": self.run,
-            "guard": self.guard.averages,
-            "sslam": version("sslam"),
-            "torch": torch.__version__,
-        }
-        try:
-            # The models first: should the run die in between, it makes them again.
-            self._export(self.folder.model, step)
-            if step in self.recipe.stage_ends:
-                name = self.recipe.stages[self.recipe.stage_ends.index(step)].name
-                self._export(self.folder.stages / name, step, with_pretraining=True)
-            self.checkpoints.save(self.task.checkpoint(step, state))
-        except OSError as error:
-            raise CheckpointError(
-                f"could not write the model to {self.folder.path}: {error}; make room and run the "
-                "same command again"
-            ) from error
-
-    def _export(self, target: Path, step: int, with_pretraining: bool = False) -> None:
-        position = self.recipe.position(step - 1)
-        facts = {
-            "recipe": self.recipe.name,
-            "stage": position.stage.name,
-            "step": step,
-            "steps": self.recipe.steps,
-            "seed": self.recipe.seed,
-            "hours_of_audio": self.task.hours_of_audio,
-            "sslam": version("sslam"),
-        }
-        bootstrap, front_end = self.task.bootstrap, self.recipe.front_end
-        export_student(target, bootstrap, front_end, facts, with_pretraining)
-
-    def _finish(self, step: int) -> None:
-        self.log.say(
-            f"finished: {step} steps, {self.task.hours_of_audio:.2f} hours of audio; "
-            f"the model is {self.folder.model}"
-        )

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sslam.audio.io import RATE_HZ
 from sslam.data.batches import TrainingBatches, WaveBatch
 from sslam.data.crops import CropPlan
 from sslam.errors import CheckpointError
 from sslam.features.front_end import FrontEnd
-from sslam.objective.bootstrap import Bootstrap, Losses
+from sslam.objective.bootstrap import Losses
+from sslam.training.account import Account
 from sslam.training.checkpoint import Checkpoint
 from sslam.training.loop import Setting
 from sslam.training.optim import adamw, load_named_state, named_state, set_lr
+from sslam.training.parallel import Layout, Way, lay_out
 from sslam.training.randomness import stream, stream_seed
 from sslam.training.ranks import Ranks
 from sslam.training.recipe import Recipe
 from sslam.training.schedule import ema_decay, warmup_cosine
+from sslam.training.watched import WatchedBootstrap, effective_rank
 from sslam.views.draw import draw_views
 
 _NETWORKS = ("student", "decoder", "teacher")
 _SECONDS_AN_HOUR = 3600
+# The effective rank costs a singular value decomposition, and moves slowly.
+_RANK_EVERY = 50
 
 
-def new_bootstrap(recipe: Recipe) -> Bootstrap:
+def new_bootstrap(recipe: Recipe) -> WatchedBootstrap:
     """Student, decoder and teacher with the random weights that the recipe's seed gives."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(recipe.seed, 0, 0, "weights"))
-        return Bootstrap(recipe.model, recipe.stages[0].objective)
+        return WatchedBootstrap(recipe.model, recipe.stages[0].objective)
 
 
 class Pretraining:
@@ -44,6 +49,7 @@ class Pretraining:
         say: takes messages about recordings that are left out.
         ranks: this process among those that share the groups of a step.
         workers: processes that read audio; None chooses.
+        way: how the networks lie on several processes.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Pretraining:
         say: Callable[[str], None],
         ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
         workers: int | None = None,
+        way: Way = "ddp",
     ) -> None:
         self.recipe, self.device, self.ranks, self._say = recipe, device, ranks, say
         self.steps, self.clips = recipe.steps, recipe.step_clips
@@ -70,14 +77,23 @@ class Pretraining:
             workers=workers,
         )
         self._reading: Iterator[tuple[WaveBatch, ...]] | None = None
+        self._way: Way = way
+        self._layout: Layout | None = None
         self._stage: int | None = None
         self._optimiser: torch.optim.Optimizer | None = None
-        self._seen_s, self._skipped, self._wait_s = 0.0, 0, 0.0
+        self._account = Account(ranks, say)
 
     @property
     def hours_of_audio(self) -> float:
-        """Hours of real sound seen so far, by this process."""
-        return self._seen_s / _SECONDS_AN_HOUR
+        """Hours of real sound seen so far, by all processes."""
+        return self._account.seen_s / _SECONDS_AN_HOUR
+
+    @property
+    def layout(self) -> Layout:
+        """The networks as they lie on the processes; until first asked for, weights can change."""
+        if self._layout is None:
+            self._layout = lay_out(self.bootstrap, self._way, self.ranks, self.device)
+        return self._layout
 
     def begin(self, step: int) -> Setting:
         """Set the learning rate; on entering a stage, its objective and a new optimiser."""
@@ -86,18 +102,20 @@ class Pretraining:
         if self._optimiser is None or self._stage != place.index:
             self._stage = place.index
             self.bootstrap.objective = stage.objective
-            self._optimiser = adamw(self.bootstrap, stage.optimiser)
+            self._optimiser = adamw(self.layout.networks, stage.optimiser)
         lr = warmup_cosine(place.stage_step, stage.optimiser.lr, stage.warmup_steps, stage.steps)
         set_lr(self._optimiser, lr)
         return Setting(stage.name, place.stage_step, self._optimiser, lr, stage.optimiser.clip_norm)
 
     def losses(self, step: int) -> Iterator[Losses]:
-        """The losses of this process's groups of the step."""
-        for group, batch in zip(
-            self.ranks.own_groups(self.recipe.groups), self._next_batches(step), strict=True
-        ):
-            self._account(batch)
-            yield self.group_losses(step, group, batch)
+        """The losses of this process's groups of the step; each is used before the next is made."""
+        own = self.ranks.own_groups(self.recipe.groups)
+        self.bootstrap.watching = self.ranks.leads and step % _RANK_EVERY == 0
+        for group, batch in zip(own, self._next_batches(step), strict=True):
+            self._account.add(batch)
+            with self.layout.group(last=group == own[-1]):
+                yield self.group_losses(step, group, batch)
+            self.bootstrap.watching = False
 
     def group_losses(self, step: int, group: int, batch: WaveBatch) -> Losses:
         """What the group's crops give, seen through the views that (step, group) draws."""
@@ -110,8 +128,7 @@ class Pretraining:
         noise = stream(recipe.seed, step, group, "noise", self.device)
         cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
-            losses: Losses = self.bootstrap(logmel, views, noise)
-        return losses
+            return self.layout(logmel, views, noise)
 
     def end(self, step: int) -> dict[str, float | int]:
         """Let the teacher follow the student; figures of the data and the EMA."""
@@ -119,28 +136,59 @@ class Pretraining:
         ema = place.stage.ema
         decay = ema_decay(place.stage_step + 1, ema.start, ema.end, ema.anneal_steps)
         self.bootstrap.teacher.update(self.bootstrap.student, decay)
-        return {
+        wait_s = self._account.settle()
+        figures: dict[str, float | int] = {
             "ema_decay": decay,
             "hours_of_audio": self.hours_of_audio,
-            "data_wait_s": self._wait_s,
-            "skipped": self._skipped,
+            "data_wait_s": wait_s,
+            "skipped": self._account.skipped,
         }
+        if self.bootstrap.watched is not None:
+            figures["effective_rank"] = effective_rank(self.bootstrap.watched)
+            self.bootstrap.watched = None
+        return figures
 
     def checkpoint(self, step: int, extra: dict[str, Any]) -> Checkpoint:
-        """Everything that the steps after ``step`` depend on; ``extra`` joins the state."""
-        tensors = {
-            f"{name}.{key}": value
-            for name in _NETWORKS
-            for key, value in getattr(self.bootstrap, name).state_dict().items()
-        }
+        """Everything that the steps after ``step`` depend on; ``extra`` joins the state.
+
+        All ranks call; only the leading one gets tensors.
+        """
+        parts = {name: self.gathered(name) for name in _NETWORKS}
         if self._optimiser is not None:
-            state = named_state(self._optimiser)
-            tensors |= {f"optimiser.{key}": value for key, value in state.items()}
-        own = {
-            "seen_s": self._seen_s,
-            "skipped": self._skipped,
-        }
-        return Checkpoint(step, tensors, own | extra)
+            parts["optimiser"] = self._gather(named_state(self._optimiser))
+        tensors = {f"{part}.{key}": t for part, named in parts.items() for key, t in named.items()}
+        return Checkpoint(step, tensors, self._account.state() | extra)
+
+    def gathered(self, network: str) -> dict[str, Tensor]:
+        """All weights of ``network`` on the CPU: all ranks call, the leading one gets them."""
+        return self._gather(getattr(self.bootstrap, network).state_dict())
+
+    def require_replicas(self, step: int) -> None:
+        """Check that all copies of the networks are equal; all ranks call.
+
+        Raises:
+            CheckpointError: they are not, so that the ranks no longer train one model.
+        """
+        if self._way == "ddp" and len(set(self.ranks.gather(self._digest()))) > 1:
+            raise CheckpointError(
+                f"the ranks hold different networks after step {step}: start again from the last "
+                "checkpoint; if it happens again, a device computes wrongly"
+            )
+
+    def _digest(self) -> bytes:
+        """Of all weights, exact: equal copies give equal sums in equal order."""
+        if self.ranks.world == 1:
+            return b""
+        sums = [value.double().sum() for value in self.bootstrap.state_dict().values()]
+        return torch.stack(sums).cpu().numpy().tobytes()
+
+    def _gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        whole = {}
+        for name, tensor in tensors.items():
+            gathered = self.layout.whole(tensor)
+            if self.ranks.leads:
+                whole[name] = gathered
+        return whole
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to what :meth:`checkpoint` gave.
@@ -149,13 +197,13 @@ class Pretraining:
             CheckpointError: it holds another architecture.
         """
         self.load_networks(checkpoint)
-        self._seen_s = float(checkpoint.state["seen_s"])
-        self._skipped = int(checkpoint.state["skipped"])
+        self._account.restore(checkpoint.state)
         # A checkpoint at the end of a stage holds that stage's optimiser, of no use to the next.
         if checkpoint.step < self.steps and self.recipe.position(checkpoint.step).stage_step:
             self.begin(checkpoint.step)
             if self._optimiser is not None:
-                load_named_state(self._optimiser, checkpoint.part("optimiser"))
+                saved = checkpoint.part("optimiser")
+                load_named_state(self._optimiser, saved, self.layout.part)
 
     def load_networks(self, checkpoint: Checkpoint) -> None:
         """Take student, decoder and teacher from a checkpoint.
@@ -183,11 +231,5 @@ class Pretraining:
         if self._reading is None:
             self._reading = self._batches.iterate(step)
         batches = next(self._reading)
-        self._wait_s = time.perf_counter() - began_s
+        self._account.waited_s = time.perf_counter() - began_s
         return batches
-
-    def _account(self, batch: WaveBatch) -> None:
-        self._seen_s += int(batch.samples.sum()) / RATE_HZ
-        self._skipped += len(batch.skipped)
-        for skipped in batch.skipped:
-            self._say(f"left out {skipped.path}: {skipped.reason}")

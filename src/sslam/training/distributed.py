@@ -1,0 +1,72 @@
+"""Joining the processes that torchrun starts, and parting in good order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from sslam.errors import InputError, SslamError
+from sslam.training.ranks import Ranks
+
+# What a transport says when the process at its other end is gone or does not answer.
+_LOST = ("gloo", "NCCL", "Connection", "Timed out", "timed out", "Socket")
+
+
+class RankLostError(SslamError):
+    """Another process of the run died or does not answer."""
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or something that sets the same variables, started this process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def own_device(device: torch.device) -> torch.device:
+    """``device``, and when that is CUDA without a number, the GPU of this process's place."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
+    """This process's place in the run; inside the block, all its processes can talk.
+
+    Args:
+        device: where gradients are: they travel by NCCL between GPUs, by gloo between CPUs.
+        timeout_s: how long one waits for the others before it takes them for lost.
+
+    Raises:
+        InputError: the processes do not find each other.
+        RankLostError: one of them died or does not answer.
+    """
+    if not is_launched():
+        yield Ranks()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"the processes of the run do not find each other ({reason}): start them with torchrun"
+        ) from error
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    except RuntimeError as error:
+        if not any(word in str(error) for word in _LOST):
+            raise
+        reason = str(error).splitlines()[0].rpartition("] ")[2]
+        raise RankLostError(
+            f"rank {os.environ['RANK']} lost contact with another process of the run ({reason}): "
+            "the same command goes on from the last checkpoint"
+        ) from error
+    finally:
+        dist.destroy_process_group()
