@@ -1,4 +1,4 @@
-"""A model as people use it: audio in, vectors and class scores out."""
+"""Front end, encoder and classifier as one network: a batch of waveforms in, features out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sslam.errors import InputError
-from sslam.features.front_end import FrontEnd, FrontEndConfig
+from sslam.features.front_end import FrontEnd, FrontEndConfig, LogMels
 from sslam.features.grid import Grid
+from sslam.features.logmel import n_frames
 from sslam.model.classifier import Classifier
 from sslam.model.config import EncoderConfig
 from sslam.model.encoder import Encoder, Encoding
@@ -73,7 +74,7 @@ class Features:
         return self.cls if pooling == "cls" else self.mean
 
 
-class AudioModel(nn.Module):
+class Network(nn.Module):
     """Front end, encoder, and a classifier if the model was given classes.
 
     Args:
@@ -89,6 +90,11 @@ class AudioModel(nn.Module):
             Classifier(config.encoder.width, len(config.labels)) if config.labels else None
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.encoder.cls.device
+
     def forward(self, wave: Tensor, samples: Tensor | None = None) -> Features:
         """Encode a batch of waveforms.
 
@@ -100,9 +106,13 @@ class AudioModel(nn.Module):
             InputError: a clip shorter than one frame, or longer than the position table.
         """
         logmels = self.front_end(wave, samples)
-        frames = logmels.frames if self.config.mask_padding else None
-        encoding: Encoding = self.encoder(logmels.logmel, frames)
+        encoding: Encoding = self.encoder(logmels.logmel, self._real(logmels, samples))
         return Features(encoding.tokens, encoding.grid, self._times(logmels.frames, encoding.grid))
+
+    def clip_tokens(self, wave: Tensor, samples: Tensor | None = None) -> Tensor:
+        """``forward(...).cls`` without computing the last block's patches. -> (B, D)."""
+        logmels = self.front_end(wave, samples)
+        return self.encoder.clip_token(logmels.logmel, self._real(logmels, samples))
 
     def logits(self, features: Features) -> Tensor:
         """Class scores before sigmoid or softmax. -> (B, C).
@@ -110,9 +120,29 @@ class AudioModel(nn.Module):
         Raises:
             InputError: the model has no classifier.
         """
+        return self.classify(features.clip(self.config.pooling))
+
+    def classify(self, clips: Tensor) -> Tensor:
+        """Class scores of clip vectors of the model's own pooling. Shape: (B, D) -> (B, C).
+
+        Raises:
+            InputError: the model has no classifier.
+        """
         if self.classifier is None:
             raise InputError("this model has no classes: fine-tune it, or load one that has")
-        return self.classifier(features.clip(self.config.pooling))
+        return self.classifier(clips)
+
+    def _real(self, logmels: LogMels, samples: Tensor | None) -> Tensor | None:
+        """The real frames of each clip where any clip has patches of padding alone."""
+        if samples is None or not self.config.mask_padding:
+            return None
+        if samples.device.type == "cpu":  # elsewhere, looking would cost a synchronisation
+            side = self.config.encoder.patch
+            if {-(-n_frames(size) // side) for size in samples.tolist()} == {
+                logmels.logmel.shape[1] // side
+            }:
+                return None  # attention without a mask is faster
+        return logmels.frames
 
     def _times(self, frames: Tensor, grid: Grid) -> Tensor:
         if not self.config.mask_padding:
