@@ -115,6 +115,22 @@ def test_workers_end_with_the_iterator() -> None:
     assert not worker_pids()
 
 
+def fail_while_reading() -> None:
+    iterator = TrainingBatches(plan(), 3, 2, 0, workers=2).iterate()
+    next(iterator)
+    raise SystemExit(7)  # the traceback keeps the iterator, which therefore is not closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_rank_that_fails_outside_the_iterator_ends() -> None:
+    rank = multiprocessing.get_context("fork").Process(target=fail_while_reading)
+    rank.start()
+    rank.join(20)
+    ended = rank.exitcode
+    rank.kill()  # in case it hangs: its workers end with it
+    assert ended == 7
+
+
 def read_for_ever(told: Connection) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -143,7 +159,9 @@ def test_no_worker_outlives_a_killed_or_interrupted_parent(blow: signal.Signals)
     assert all(map(alive, pids))
     os.killpg(parent.pid, blow)
     parent.join(20)
-    assert parent.exitcode == (1 if blow == signal.SIGINT else -blow)
+    ended = parent.exitcode
+    parent.kill()
+    assert ended == (1 if blow == signal.SIGINT else -blow)
     give_up_s = time.monotonic() + 20
     while any(map(alive, pids)) and time.monotonic() < give_up_s:
         time.sleep(0.02)

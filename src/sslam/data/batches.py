@@ -8,13 +8,10 @@ whole state is the step.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +24,7 @@ from torch import Tensor
 from sslam.audio.io import RATE_HZ
 from sslam.data.crops import CropPlan, Piece
 from sslam.data.manifest import Skipped
+from sslam.data.workers import process_pool
 from sslam.errors import AudioError, InputError
 
 __all__ = ["CropIndex", "GroupOrder", "Skipped", "TrainingBatches", "WaveBatch"]
@@ -160,9 +158,7 @@ class TrainingBatches:
     def _pool(self) -> Executor:
         if not self.workers:
             return ThreadPoolExecutor(1, thread_name_prefix="sslam-data")
-        return ProcessPoolExecutor(
-            self.workers, initializer=_start_worker, initargs=(self._reader, self._seed)
-        )
+        return process_pool(self.workers, _adopt, self._reader, self._seed)
 
 
 class _GroupRead(NamedTuple):
@@ -240,26 +236,10 @@ def _batch(group: _GroupRead, known: set[Path]) -> WaveBatch:
 _worker_reader: _StepReader | None = None  # set once in each worker process
 
 
-def _start_worker(reader: _StepReader, seed: int) -> None:
+def _adopt(reader: _StepReader, seed: int) -> None:
     global _worker_reader
     _worker_reader = reader
     torch.manual_seed(seed)
-    torch.set_num_threads(1)  # the cores are shared by the workers
-    # Ctrl-C and a warning to the process group are the parent's to answer, who must still write a
-    # checkpoint; its handlers, which a fork inherits, are not for a worker.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed outright cannot tell its workers to end."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _read_in_worker(step: int) -> tuple[_GroupRead, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sslam.audio.io import find_audio
 from sslam.data.manifest import Clip, read_manifest
+from sslam.data.shard_files import is_url
+from sslam.data.shards import INDEX, open_shards
+from sslam.data.tars import scan_tars
 from sslam.errors import InputError
 
 Source = str | Path
@@ -18,16 +21,17 @@ def load_clips(source: Source | Sequence[Source], class_folders: bool = False) -
 
     A folder is walked; with ``class_folders`` the first folder below it is each clip's label. A
     ``.csv`` is a manifest; a ``.tsv`` a fairseq manifest, with the ``.lbl`` and
-    ``label_descriptors.csv`` beside it when there; any other file is one clip. A list joins
-    its items. A file that is missing among others is found out when it is read, and skipped then.
+    ``label_descriptors.csv`` beside it when there. A folder or URL of shards, and a ``.tar``,
+    give the clips inside. Any other file is one clip. A list joins its items. A file that is
+    missing among others is found out when it is read, and skipped then.
 
     Raises:
         InputError: nothing is there, or a manifest is wrong.
     """
-    if isinstance(source, str | Path):
-        clips = _load(Path(source), class_folders)
-    else:
-        clips = [clip for item in source for clip in _load(Path(item), class_folders)]
+    items = [source] if isinstance(source, str | Path) else list(source)
+    parts = [_load(item, class_folders) for item in items]
+    # One part stays as it is: shards hold more clips than a list should.
+    clips = parts[0] if len(parts) == 1 else [clip for part in parts for clip in part]
     if not clips:
         raise InputError("no clips were given; give a folder, audio files or a manifest")
     if not any(clip.storage.exists(clip.path) for clip in clips):
@@ -38,11 +42,16 @@ def load_clips(source: Source | Sequence[Source], class_folders: bool = False) -
     return clips
 
 
-def _load(source: Path, class_folders: bool) -> Sequence[Clip]:
+def _load(source: Source, class_folders: bool) -> Sequence[Clip]:
+    if is_url(source):
+        return open_shards(source)
+    source = Path(source)
+    if (source / INDEX).is_file():
+        return open_shards(source)
     if source.is_dir():
-        return _folder(source, class_folders)
-    readers = {".csv": read_manifest, ".tsv": read_fairseq}
-    reader = readers.get(source.suffix.lower())
+        tars = sorted(source.glob("*.tar"))
+        return scan_tars(tars) if tars else _folder(source, class_folders)
+    reader = _READERS.get(source.suffix.lower())
     return reader(source) if reader else [Clip(source)]
 
 
@@ -121,6 +130,13 @@ def _display_names(descriptors: Path) -> dict[str, str]:
             )
         names[cells[1].strip()] = cells[2].strip()
     return names
+
+
+_READERS: Mapping[str, Callable[[Path], Sequence[Clip]]] = {
+    ".csv": read_manifest,
+    ".tsv": read_fairseq,
+    ".tar": lambda tar: scan_tars([tar]),
+}
 
 
 def _lines(path: Path) -> list[str]:

@@ -32,7 +32,10 @@ class Storage(Protocol):
 
 
 class Disk:
-    """Plain audio files."""
+    """Plain audio files. There is one, `DISK`, in every process."""
+
+    def __reduce__(self) -> str:
+        return "DISK"
 
     def read(self, path: Path, start_s: float, end_s: float | None) -> np.ndarray:
         """(S,) float32; see `Storage.read`."""
