@@ -64,12 +64,13 @@ def main() -> None:
     parser.add_argument("--manifests", type=Path, default=Path("runs/manifests"))
     parser.add_argument("--out", type=Path, default=Path("runs/evidence"))
     parser.add_argument("--model", type=Path, action="append", default=[])
+    parser.add_argument("--name", default="scores", help="of the tables")
     parser.add_argument("--only", nargs="*", default=[], help="names of sets; all by default")
     arguments = parser.parse_args()
     wanted = arguments.only
     sets = [each for each in read_sets(arguments.manifests) if not wanted or each.name in wanted]
     rows = evaluate(sets, encoders(arguments.model), arguments.out)
-    write_scores(rows, arguments.out, "scores")
+    write_scores(rows, arguments.out, arguments.name)
 
 
 def encoders(models: Sequence[Path]) -> Iterator[tuple[str, ClipEncoder]]:
