@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -92,17 +93,17 @@ class Encoder(nn.Module):
             tokens = block(tokens, attend).tokens
         return tokens
 
-    def mlp_outputs(self, tokens: Tensor) -> list[Tensor]:
-        """Each block's MLP output, without CLS: what targets are made of.
+    def mlp_outputs(self, tokens: Tensor) -> Iterator[Tensor]:
+        """Each block's MLP output as it comes, without CLS: what targets are made of.
+
+        The last block is computed no further than that.
 
         Shape: (B, 1 + N, D) -> L × (B, N, D).
         """
-        outputs = []
         for block in self.blocks[:-1]:
             tokens, mlp = block(tokens)
-            outputs.append(mlp[:, 1:])
-        last = cast(Block, self.blocks[-1])
-        return [*outputs, last.mlp_output(tokens)[:, 1:]]
+            yield mlp[:, 1:]
+        yield cast(Block, self.blocks[-1]).mlp_output(tokens)[:, 1:]
 
     def _attend(self, grid: Grid, frames: Tensor | None) -> Tensor | None:
         """(B, 1 + N), True for CLS and for every patch that holds a real frame."""

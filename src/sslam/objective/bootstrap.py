@@ -9,7 +9,9 @@ Source: docs/method.md, which follows the paper's Algorithm 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,7 +21,8 @@ from sslam.model.config import ModelConfig
 from sslam.model.decoder import Decoder
 from sslam.model.encoder import Encoder
 from sslam.objective.config import ObjectiveConfig
-from sslam.objective.losses import regression, spread
+from sslam.objective.losses import Moments, moments, regression, spread, sum_of
+from sslam.objective.pieces import clips_at_once, pieces, sum_in_turn
 from sslam.objective.targets import average_layers, retention_target
 from sslam.objective.teacher import Teacher
 from sslam.views.draw import Views
@@ -49,19 +52,36 @@ class Targets:
     """What the teacher says of each view."""
 
     patches: Tensor  # (V, B, N, D)
-    cls: Tensor  # (V · B, D)
+    cls: Tensor  # (V, B, D)
     retention: Tensor | None  # (B, N, D), of the mixtures
+
+    def of(self, clips: slice) -> Targets:
+        """The targets of some of the group's clips."""
+        retention = None if self.retention is None else self.retention[clips]
+        return Targets(self.patches[:, clips], self.cls[:, clips], retention)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a piece of a group adds to its losses."""
+
+    terms: dict[str, Tensor]  # name -> (), already times the piece's share of the clips
+    target: list[Moments]  # of each view
+    prediction: Moments
 
 
 class Bootstrap(nn.Module):
     """Student, decoder and teacher, and the objective that ties them.
 
-    ``objective`` may be replaced between the stages of a run.
+    ``objective`` may be replaced between the stages of a run. ``clips_at_once`` is how many clips
+    of a group the networks see together: None lets the device decide, `WHOLE_GROUP` is all
+    (`sslam.objective.pieces`). It changes memory and speed, not the losses.
     """
 
     def __init__(self, model: ModelConfig, objective: ObjectiveConfig) -> None:
         super().__init__()
         self.objective = objective
+        self.clips_at_once: int | None = None
         self.student = Encoder(model.encoder)
         self.decoder = Decoder(model.decoder, model.encoder.width)
         self.teacher = Teacher(self.student)
@@ -78,15 +98,25 @@ class Bootstrap(nn.Module):
             InputError: mixtures asked of a group of one clip.
         """
         inputs = self.inputs(hosts, views.windows)
-        prediction = self.predict(inputs, views, noise)
         targets = self.targets(hosts, inputs, views.windows)
-        terms = self._terms(prediction, targets, views)
-        total = torch.stack([getattr(self.objective, name) * terms[name] for name in terms]).sum()
+        shares: list[Share] = []
+
+        def learn(clips: slice) -> Tensor:
+            prediction = self.predict(inputs[:, clips], views.of(clips), noise)
+            shares.append(self._share(prediction, targets.of(clips), views.of(clips), len(hosts)))
+            return self._weighted(shares[-1].terms)
+
+        sequence = 1 + views.visible.shape[2]
+        parts = [
+            partial(learn, clips)
+            for clips in self._pieces(hosts, len(inputs) * views.visible.shape[1] * sequence)
+        ]
+        total = sum_in_turn(parts, [p for p in self.parameters() if p.requires_grad])
         return Losses(
             total=total,
-            terms={name: term.detach() for name, term in terms.items()},
-            target_spread=spread(_masked_rows(targets.patches, views)),
-            prediction_spread=spread(prediction.patches.flatten(0, 1)),
+            terms={n: sum_of([s.terms[n].detach() for s in shares]) for n in shares[0].terms},
+            target_spread=spread([part for share in shares for part in share.target]),
+            prediction_spread=spread([share.prediction for share in shares]),
         )
 
     def inputs(self, hosts: Tensor, windows: Windows) -> Tensor:
@@ -122,48 +152,71 @@ class Bootstrap(nn.Module):
 
         Shape: hosts (B, T, F), inputs (V, B, T, F) -> Targets.
         """
+        grid = self.teacher.encoder.config.grid(hosts.shape[1])
+        found = [
+            self._view_targets(inputs[:, clips])
+            for clips in self._pieces(hosts, len(inputs) * (1 + grid.patches))
+        ]
+        patches, cls = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+        if not self.objective.retention:
+            return Targets(patches, cls, None)
+        host = patches[0] if self.objective.sees_unmixed else self._patch_targets(hosts)
+        mixed = windows.mixed_patches(grid).to(hosts.device, non_blocking=True)
+        return Targets(
+            patches, cls, retention_target(host, self._patch_targets(hosts, mixed), mixed)
+        )
+
+    def _view_targets(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets of patches and of CLS. (V, B, T, F) -> (V, B, N, D), (V, B, D)."""
         teacher, wanted = self.teacher.encoder, self.objective
-        tokens = teacher.patch_tokens(inputs.flatten(0, 1))
-        outputs = teacher.mlp_outputs(teacher.with_cls(tokens))
-        patches = average_layers(outputs, wanted.local_layers)
-        pooled = (
-            patches
-            if wanted.utterance_layers == wanted.local_layers
-            else average_layers(outputs, wanted.utterance_layers)
+        outputs = teacher.mlp_outputs(teacher.with_cls(teacher.patch_tokens(inputs.flatten(0, 1))))
+        patches, pooled = average_layers(
+            outputs, teacher.config.depth, wanted.local_layers, wanted.utterance_layers
         )
-        patches = patches.view(*inputs.shape[:2], *patches.shape[1:])
-        host = patches[0] if wanted.sees_unmixed else None
-        retention = self._retention(hosts, host, windows) if wanted.retention else None
-        return Targets(patches, pooled.mean(dim=1), retention)
+        kinds, clips = inputs.shape[:2]
+        cls = pooled.mean(dim=1).view(kinds, clips, -1)
+        return patches.view(kinds, clips, *patches.shape[1:]), cls
 
-    def _retention(self, hosts: Tensor, host_target: Tensor | None, windows: Windows) -> Tensor:
-        """Targets that keep both sources: the hosts', and the partners' on mixed patches."""
-        teacher, layers = self.teacher.encoder, self.objective.local_layers
-        mixed = windows.mixed_patches(teacher.config.grid(hosts.shape[1])).to(hosts.device)
-        tokens = teacher.patch_tokens(hosts)
-        if host_target is None:
-            host_target = average_layers(teacher.mlp_outputs(teacher.with_cls(tokens)), layers)
-        alone = teacher.with_cls(tokens.index_select(1, mixed))
-        return retention_target(
-            host_target, average_layers(teacher.mlp_outputs(alone), layers), mixed
-        )
+    def _patch_targets(self, hosts: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Targets of the hosts' patches, of those ``seen`` alone if given. -> (B, N or N', D)."""
+        teacher, found = self.teacher.encoder, list[Tensor]()
+        for clips in self._pieces(hosts, 1 + teacher.config.grid(hosts.shape[1]).patches):
+            tokens = teacher.patch_tokens(hosts[clips])
+            tokens = tokens if seen is None else tokens.index_select(1, seen)
+            outputs = teacher.mlp_outputs(teacher.with_cls(tokens))
+            found += average_layers(outputs, teacher.config.depth, self.objective.local_layers)
+        return torch.cat(found)
 
-    def _terms(self, prediction: Prediction, targets: Targets, views: Views) -> dict[str, Tensor]:
-        """Each named term of the objective that has a weight. name -> ()."""
+    def _share(self, prediction: Prediction, targets: Targets, views: Views, clips: int) -> Share:
+        """What a piece adds to the losses of a group of ``clips`` clips."""
         wanted, terms = self.objective, {}
+        rows = [_rows(view, views.masked) for view in targets.patches]
         if wanted.local_unmixed:
-            target = _rows(targets.patches[0], views.masked)
-            terms["local_unmixed"] = regression(prediction.patches[0], target)
+            terms["local_unmixed"] = regression(prediction.patches[0], rows[0])
         if wanted.local_mixed:
-            target = _rows(targets.patches[-1], views.masked)
-            terms["local_mixed"] = regression(prediction.patches[-1], target)
+            terms["local_mixed"] = regression(prediction.patches[-1], rows[-1])
         if targets.retention is not None:
-            target = _rows(targets.retention, views.masked)
-            terms["retention"] = regression(prediction.patches[-1], target)
+            both = _rows(targets.retention, views.masked)
+            terms["retention"] = regression(prediction.patches[-1], both)
         if wanted.utterance:
-            target = targets.cls.repeat_interleave(views.masked.shape[1], dim=0)
-            terms["utterance"] = regression(prediction.cls, target)
-        return terms
+            cls = targets.cls.flatten(0, 1).repeat_interleave(views.masked.shape[1], dim=0)
+            terms["utterance"] = regression(prediction.cls, cls)
+        share = len(views.masked) / clips
+        return Share(
+            {name: term * share for name, term in terms.items()},
+            [moments(view) for view in rows],
+            moments(prediction.patches.flatten(0, 1)),
+        )
+
+    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        """The terms' sum by the objective's weights."""
+        return sum_of([getattr(self.objective, name) * term for name, term in terms.items()])
+
+    def _pieces(self, hosts: Tensor, tokens_per_clip: int) -> Iterator[slice]:
+        """The clips that the networks see together, when each makes ``tokens_per_clip`` tokens."""
+        chosen = self.clips_at_once
+        size = clips_at_once(hosts.device, tokens_per_clip) if chosen is None else chosen
+        return pieces(len(hosts), size)
 
     def _mask_noise(self, sequences: int, grid: Grid, noise: Generator) -> Tensor:
         """What stands at masked patches before they are filled in. -> (S, N, D)."""
@@ -172,11 +225,6 @@ class Bootstrap(nn.Module):
             return torch.zeros(size, device=noise.device)
         drawn = torch.randn(size, generator=noise, device=noise.device)
         return drawn.mul_(self.objective.mask_noise)
-
-
-def _masked_rows(targets: Tensor, views: Views) -> Tensor:
-    """(V, B, N, D) -> (V · B · M · masked, D), in the order of ``Prediction.patches``."""
-    return torch.cat([_rows(view, views.masked) for view in targets])
 
 
 def _row_indices(patches: Tensor, grid: Grid) -> Tensor:

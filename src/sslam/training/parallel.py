@@ -7,6 +7,8 @@ another number of processes and in another way.
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
@@ -16,6 +18,7 @@ import torch.distributed as dist
 from torch import Generator, Tensor, nn
 
 from sslam.objective.bootstrap import Bootstrap, Losses
+from sslam.objective.pieces import WHOLE_GROUP
 from sslam.training.ranks import Ranks
 from sslam.views.draw import Views
 
@@ -71,8 +74,12 @@ class Replicated(Single):
     def __init__(self, bootstrap: Bootstrap) -> None:
         self.networks = bootstrap
         # Every copy starts as the first process's: DDP sends it, the frozen teacher included.
+        # No buffer changes, so none has to travel again at every pass; torch renamed the option.
+        options = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+        renamed = "forward_sync_buffers"
+        once = {renamed if renamed in options else "broadcast_buffers": False}
         self._ddp = nn.parallel.DistributedDataParallel(
-            bootstrap, broadcast_buffers=False, gradient_as_bucket_view=True
+            bootstrap, gradient_as_bucket_view=True, **once
         )
         self._forward = self._ddp
 
@@ -92,6 +99,8 @@ class Sharded(Single):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+        # It warns of outputs changed in place, which no part of the method does.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
         with torch.no_grad():
             for tensor in bootstrap.state_dict().values():
                 dist.broadcast(tensor, src=0)
@@ -105,6 +114,8 @@ class Sharded(Single):
             fully_shard(block, mesh=mesh)
         # The teacher's last block is used only as far as its MLP.
         register_fsdp_forward_method(bootstrap.teacher.encoder.blocks[-1], "mlp_output")
+        # Shards are gathered when a forward pass begins, and shared out when its backward ends.
+        bootstrap.clips_at_once = WHOLE_GROUP
         self._fsdp = fully_shard(bootstrap, mesh=mesh)
         self.networks = bootstrap  # the same object, whose parameters are shards now
         self._forward = self._fsdp

@@ -21,8 +21,9 @@ class WatchedBootstrap(Bootstrap):
     def predict(self, inputs: Tensor, views: Views, noise: Generator) -> Prediction:
         """See :meth:`Bootstrap.predict`."""
         prediction = super().predict(inputs, views, noise)
-        if self.watching:
-            self.watched = prediction.cls.detach()
+        if self.watching:  # a group may come in pieces
+            cls = prediction.cls.detach()
+            self.watched = cls if self.watched is None else torch.cat([self.watched, cls])
         return prediction
 
 

@@ -34,6 +34,10 @@ class Views:
     masked: Tensor  # (B, M, N - K) int64
     windows: Windows
 
+    def of(self, clips: slice) -> Views:
+        """The views of some of the group's clips."""
+        return Views(self.visible[clips], self.masked[clips], self.windows)
+
     def to(self, device: torch.device) -> Views:
         """The same views with their indices on ``device``."""
         visible = self.visible.to(device, non_blocking=True)

@@ -46,7 +46,9 @@ class Windows:
 
     def mixed_patches(self, grid: Grid) -> Tensor:
         """(N',) int64, the patches of a clip where host and partner are mixed, ascending."""
-        return self.mixed(grid.time).repeat_interleave(grid.mel).nonzero().squeeze(1)
+        alone = {t for start in (self.first, self.second) for t in range(start, start + self.width)}
+        times = torch.tensor([t for t in range(grid.time) if t not in alone], dtype=torch.int64)
+        return (times[:, None] * grid.mel + torch.arange(grid.mel)).flatten()
 
 
 def draw_windows(config: MixConfig, time_patches: int, generator: Generator) -> Windows:
