@@ -1,14 +1,15 @@
-"""How a benchmark scores a frozen encoder: features once, then a probe for each fold."""
+"""How a benchmark scores a model: a probe on features computed once, or a run for each fold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sslam.benchmarks.benchmark import Benchmark
+from sslam.benchmarks.recipes import benchmark_recipe
 from sslam.benchmarks.suite import Predictions
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
@@ -16,6 +17,10 @@ from sslam.evaluation.embed import Features, Progress, clip_features
 from sslam.evaluation.encoders import ClipEncoder
 from sslam.evaluation.probe import ProbeKind, knn_probe, linear_probe
 from sslam.evaluation.task import make_task
+from sslam.evaluation.tuning import Tested, tune_and_test
+from sslam.model.audio_model import AudioModel
+from sslam.training.finetune_recipe import FineTuneRecipe
+from sslam.training.stopping import Limits
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,7 @@ class ProbeEvaluation:
         parts = [
             self._probe(member, assigned, features) for assigned in assignments(member, readable)
         ]
-        return Predictions(
-            tuple(clip for part in parts for clip in part.clips),
-            parts[0].classes,
-            np.concatenate([part.targets for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-        )
+        return pooled(parts)
 
     def _probe(self, member: Benchmark, clips: Sequence[Clip], features: Features) -> Predictions:
         task = make_task(clips, member.task, self.seed)
@@ -62,6 +62,110 @@ class ProbeEvaluation:
         result = probe(features.vectors, task, seed=self.seed)
         tested = tuple(clips[index] for index in result.test)
         return Predictions(tested, result.classes, result.targets, result.scores)
+
+
+@dataclass(frozen=True)
+class FineTuneEvaluation:
+    """Fine-tunes a model on a benchmark by the paper's recipe; taken by ``run_suite`` as a model.
+
+    Args:
+        load: gives the model to start from, anew for every benchmark.
+        out: folder of the runs, ``out/BENCHMARK`` each; a run that is there goes on.
+        linear: the recipe with a frozen encoder.
+        changes: ``key=value`` changes of the recipe.
+        device: auto, cpu, cuda, ...
+        source: where the model comes from, for the records.
+        seed: of drawn splits and of intervals.
+    """
+
+    load: Callable[[], AudioModel]
+    out: Path
+    linear: bool = False
+    changes: tuple[str, ...] = ()
+    device: str = "auto"
+    source: str = "a model"
+    seed: int = 0
+
+    def __call__(self, member: Benchmark, clips: Sequence[Clip]) -> Predictions:
+        """Predictions of the best weights of each fold, for every test clip that can be read.
+
+        Raises:
+            InputError: labels, splits or folds that cannot be used.
+            KeyboardInterrupt: a signal stopped a run; the same call goes on from there.
+        """
+        recipe = benchmark_recipe(member, self.linear, self.changes)
+        folder = self.out / member.name
+        found = tune_folds(
+            self.load(), member, clips, folder, recipe, None, self.device, self.source, self.seed
+        )
+        parts = []
+        for assigned, tested in found:
+            if tested.result is None:
+                raise KeyboardInterrupt
+            rows = tested.result.test
+            parts.append(
+                Predictions(
+                    tuple(assigned[row] for row in rows),
+                    tested.result.classes,
+                    tested.result.targets,
+                    tested.result.scores,
+                )
+            )
+        return pooled(parts)
+
+
+def tune_folds(
+    base: AudioModel,
+    member: Benchmark,
+    clips: Sequence[Clip],
+    out: Path,
+    recipe: FineTuneRecipe,
+    limits: Limits | None = None,
+    device: str = "auto",
+    source: str = "a model",
+    seed: int = 0,
+) -> list[tuple[list[Clip], Tested]]:
+    """Fine-tune once, or once for every fold in ``out/FOLD``; stops at a run that is not finished.
+
+    Returns:
+        For each training its clips, with their splits, and what came of it.
+
+    Raises:
+        InputError: see `tune_and_test` and `assignments`.
+    """
+    found = []
+    for name, assigned in zip(_fold_names(member, clips), assignments(member, clips), strict=True):
+        tested = tune_and_test(
+            base,
+            assigned,
+            out / name if name else out,
+            recipe,
+            member.task,
+            limits,
+            device,
+            source,
+            seed,
+        )
+        found.append((assigned, tested))
+        if tested.result is None:
+            break
+    return found
+
+
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several folds as one."""
+    return Predictions(
+        tuple(clip for part in parts for clip in part.clips),
+        parts[0].classes,
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
+
+
+def _fold_names(member: Benchmark, clips: Sequence[Clip]) -> list[str]:
+    """Names of the folds that have clips; one empty name where there are no folds."""
+    present = {clip.split for clip in clips}
+    return [fold for fold in member.folds if fold in present] or [""]
 
 
 def assignments(member: Benchmark, clips: Sequence[Clip]) -> list[list[Clip]]:

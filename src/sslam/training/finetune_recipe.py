@@ -80,13 +80,13 @@ class SelectionConfig(_Frozen):
     """Which weights are kept: the best on validation clips, or the last.
 
     ``valid`` takes the clips of that split or, where there are none, holds out ``share`` of the
-    training clips. ``test`` selects on the clips that are reported, as the published runs did.
+    training clips; with a share of 0 it then keeps the last weights instead. ``test`` selects on the clips that are reported, as the published runs did.
     Validation comes ``every_epochs`` or, where given, ``every_steps``; after ``patience``
     validations without a gain the run ends.
     """
 
     by: Literal["valid", "test", "last"] = "valid"
-    share: float = Field(default=0.1, gt=0, lt=1)
+    share: float = Field(default=0.1, ge=0, le=0.5)
     every_epochs: float = Field(default=1.0, gt=0)
     every_steps: int | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
