@@ -32,6 +32,7 @@ VERBS: dict[str, Verb] = {
     "pretrain": Verb("sslam.cli.pretrain", "learn from unlabelled recordings, by a recipe"),
     "recipes": Verb("sslam.cli.recipes", "list the recipes, or show one with all its keys"),
     "probe": Verb("sslam.cli.probe", "score frozen features on labelled recordings"),
+    "finetune": Verb("sslam.cli.finetune", "adapt a model to labels, and score the test clips"),
     "bench": Verb("sslam.cli.bench", "score models on benchmarks, beside the published results"),
     "ablate": Verb("sslam.cli.ablate", "compare ways to pre-train, with error bars over seeds"),
     "synth": Verb("sslam.cli.synth", "mix labelled recordings into soundscapes"),
