@@ -10,7 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from sslam.model.audio_model import AudioModel
-    from sslam.training.pretrain import Watch
+    from sslam.training.run import Watch
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def run(args: Args) -> int:
 
 
 def _watch(args: Args) -> Watch:
-    from sslam.training.pretrain import Watch
+    from sslam.training.run import Watch
 
     if args.probe is None:
         return Watch(args.track)

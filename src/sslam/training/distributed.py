@@ -28,7 +28,7 @@ def is_launched() -> bool:
 
 def own_device(device: torch.device) -> torch.device:
     """``device``, and when that is CUDA without a number, the GPU of this process's place."""
-    if device.type != "cuda" or device.index is not None:
+    if device != torch.device("cuda"):
         return device
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 

@@ -118,7 +118,7 @@ class Sharded(Single):
         bootstrap.clips_at_once = WHOLE_GROUP
         self._fsdp = fully_shard(bootstrap, mesh=mesh)
         self.networks = bootstrap  # the same object, whose parameters are shards now
-        self._forward = self._fsdp
+        self._forward = bootstrap
 
     @contextmanager
     def group(self, last: bool) -> Iterator[None]:

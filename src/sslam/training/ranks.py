@@ -111,7 +111,7 @@ class Ranks:
         """The leading rank's checkpoint on all ranks, which need not see its disk."""
         if self.world == 1:
             return checkpoint
-        about = [
+        about: list[Any] = [
             checkpoint
             and (
                 checkpoint.step,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -105,7 +106,7 @@ class Trackers:
         step = int(metrics["step"])
         numbers = {k: v for k, v in metrics.items() if k != "step" and not isinstance(v, str)}
         for tracker in tuple(self._trackers):
-            self._guarded(tracker, lambda tracker=tracker: tracker.record(step, numbers))
+            self._guarded(tracker, partial(tracker.record, step, numbers))
 
     def close(self) -> None:
         """Close every tracker."""

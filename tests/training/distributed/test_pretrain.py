@@ -1,0 +1,142 @@
+"""Several ranks learn what one learns, whatever happens to them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslam.training.checkpoint import read_checkpoint
+
+from .conftest import STEPS, Setup
+from .processes import assert_same_run, command_team, metrics, run_ranks, wait_for_steps
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_learn_what_one_process_learns(setup: Setup, tmp_path: Path, world: int) -> None:
+    said = run_ranks(world, setup.words(tmp_path / "run"), tmp_path)
+    assert said.count("finished") == 1
+    assert_same_run(tmp_path / "run", setup.unbroken)
+    newest = f"checkpoints/step-{STEPS:09d}.safetensors"
+    one, other = (read_checkpoint(run / newest) for run in (tmp_path / "run", setup.unbroken))
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, tensor in other.tensors.items():
+        torch.testing.assert_close(one.tensors[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_shards_learn_what_copies_learn(setup: Setup, tmp_path: Path) -> None:
+    longer = ["--set", "stages.stage1.steps=14"]
+    run_ranks(2, setup.words(tmp_path / "ddp", *longer), tmp_path / "a")
+    run_ranks(2, setup.words(tmp_path / "fsdp", *longer, "--parallel", "fsdp"), tmp_path / "b")
+    assert len(metrics(tmp_path / "fsdp")) == 20
+    assert_same_run(tmp_path / "fsdp", tmp_path / "ddp", relative=1e-4)
+
+
+def test_a_run_goes_on_with_any_number_of_ranks(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_ranks(1, setup.words(run, "--steps", "3"), tmp_path / "a")
+    run_ranks(2, setup.words(run, "--steps", "5"), tmp_path / "b")
+    run_ranks(2, setup.words(run, "--steps", "9", "--parallel", "fsdp"), tmp_path / "c")
+    said = run_ranks(1, setup.words(run), tmp_path / "d")
+    assert f"going on after step 9 of {STEPS}" in said
+    assert_same_run(run, setup.unbroken)
+
+
+def test_a_warning_to_one_rank_stops_all_with_a_checkpoint(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    team = command_team(2, setup.words(run), tmp_path)
+    wait_for_steps(run, 3, team)
+    team.kill(1, signal.SIGTERM)
+    assert team.wait() == [128 + signal.SIGTERM] * 2, team.said()
+    done = len(metrics(run))
+    assert 3 <= done < STEPS
+    assert (run / "checkpoints" / f"step-{done:09d}.safetensors").exists()
+    assert f"stopped after step {done}" in team.said()
+    run_ranks(2, setup.words(run), tmp_path)
+    assert_same_run(run, setup.unbroken)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_on_all_ranks(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(setup.unbroken, run)
+    with (run / "checkpoints" / f"step-{STEPS:09d}.safetensors").open("rb+") as file:
+        file.truncate(5000)
+    said = run_ranks(2, setup.words(run), tmp_path)
+    assert said.count("going back to the one before") == 1
+    assert f"going on after step {STEPS - 2} of {STEPS}" in said
+    assert_same_run(run, setup.unbroken)
+
+
+def test_recordings_at_fault_are_named_once_and_hang_nobody(setup: Setup, tmp_path: Path) -> None:
+    clips, run = tmp_path / "clips", tmp_path / "run"
+    shutil.copytree(setup.clips, clips)
+    # Its header promises what is not there: found out only when it is read, by either rank.
+    cut = clips / "003.wav"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    here = Setup(clips, setup.recipe, tmp_path)
+    said = run_ranks(2, here.words(run), tmp_path)
+    assert said.count("left out") == 1
+    assert "003.wav" in said
+
+
+def test_a_full_disk_costs_one_line_and_no_checkpoint(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_ranks(2, setup.words(run, "--steps", "3"), tmp_path / "a")
+    whole = sorted((run / "checkpoints").iterdir())
+    largest = whole[-1].stat().st_size
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest // 2},) * 2)"
+    team = command_team(2, setup.words(run), tmp_path / "b", {0: full})
+    assert team.wait() == [2, 2], team.said()
+    errors = [line for line in team.said().splitlines() if line.startswith("sslam: ")]
+    assert len(errors) == 1, team.said()
+    assert "make room" in errors[0]
+    assert sorted((run / "checkpoints").iterdir()) == whole
+    run_ranks(2, setup.words(run), tmp_path / "c")
+    assert_same_run(run, setup.unbroken)
+
+
+def test_a_rank_that_dies_takes_nobody_hostage(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    team = command_team(4, setup.words(run), tmp_path)
+    wait_for_steps(run, 3, team)
+    team.kill(2, signal.SIGKILL)
+    states = team.wait()
+    assert states[2] == -signal.SIGKILL
+    assert all(state == 2 for rank, state in enumerate(states) if rank != 2), team.said()
+    assert "lost contact" in team.said()
+    run_ranks(4, setup.words(run), tmp_path)
+    assert_same_run(run, setup.unbroken)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--set", "groups=3"], "3 groups a step do not divide over 2 processes"),
+        (["--init", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_told_once(setup: Setup, tmp_path: Path, more: list[str], words: str) -> None:
+    team = command_team(2, setup.words(tmp_path / "run", *more), tmp_path)
+    assert team.wait() == [2, 2]
+    errors = [line for line in team.said().splitlines() if line.startswith("sslam: ")]
+    assert len(errors) == 1, team.said()
+    assert words in errors[0]
+
+
+def test_ranks_with_other_recordings_are_refused(setup: Setup, tmp_path: Path) -> None:
+    other = tmp_path / "clips"
+    shutil.copytree(setup.clips, other)
+    (other / "000.wav").unlink()
+    # Both see the name `clips`, and each its own folder of that name, as two machines would.
+    (tmp_path / "m0").mkdir()
+    (tmp_path / "m1").mkdir()
+    (tmp_path / "m0" / "clips").symlink_to(setup.clips)
+    (tmp_path / "m1" / "clips").symlink_to(other)
+    words = ["pretrain", "clips", *setup.words(tmp_path / "run")[2:]]
+    moves = {rank: f"os.chdir({str(tmp_path / f'm{rank}')!r})" for rank in range(2)}
+    team = command_team(2, words, tmp_path, moves)
+    assert team.wait() == [2, 2], team.said()
+    assert "rank 1 finds 9 clips where rank 0 finds 10" in team.said()
