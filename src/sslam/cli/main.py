@@ -31,10 +31,15 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "pretrain": Verb("sslam.cli.pretrain", "learn from unlabelled recordings, by a recipe"),
     "recipes": Verb("sslam.cli.recipes", "list the recipes, or show one with all its keys"),
+    "embed": Verb("sslam.cli.embed", "write vectors of recordings to a table"),
+    "tag": Verb("sslam.cli.tag", "name what is heard in recordings, and when"),
+    "convert": Verb("sslam.cli.convert", "turn a checkpoint into a model folder, or back"),
+    "doctor": Verb("sslam.cli.doctor", "show what is installed and what works here"),
     "probe": Verb("sslam.cli.probe", "score frozen features on labelled recordings"),
     "finetune": Verb("sslam.cli.finetune", "adapt a model to labels, and score the test clips"),
     "bench": Verb("sslam.cli.bench", "score models on benchmarks, beside the published results"),
     "ablate": Verb("sslam.cli.ablate", "compare ways to pre-train, with error bars over seeds"),
+    "export": Verb("sslam.cli.export", "write a model as one ONNX file, checked against torch"),
     "synth": Verb("sslam.cli.synth", "mix labelled recordings into soundscapes"),
     "data prepare": Verb(
         "sslam.cli.data_benchmarks",

@@ -179,6 +179,8 @@ class AudioModel(Network):
 
         patch = self.config.encoder.patch
         for each, encoded in encode_windows(self, placed(), wanted):
+            if not encoded.is_finite:
+                raise InputError("the model gives values that are not finite; check its weights")
             yield each.key, window_of(each, encoded, patch)
 
     def _classifies(self) -> bool:

@@ -131,9 +131,9 @@ def tagged(
     else:
         overall = scores.max(axis=0)
     return Tagging(
-        tags=best_tags(overall, labels, top_k, threshold),
+        tags=named_tags(overall, labels, top_k, threshold),
         windows=tuple(
-            WindowTags(window.start_s, window.end_s, best_tags(row, labels, top_k, threshold))
+            WindowTags(window.start_s, window.end_s, named_tags(row, labels, top_k, threshold))
             for window, row in zip(windows, scores, strict=True)
         ),
         labels=labels,
@@ -151,12 +151,21 @@ def probabilities(logits: Array, single_label: bool) -> Array:
     return (0.5 * (1.0 + np.tanh(0.5 * wide))).astype(np.float32)  # never overflows
 
 
-def best_tags(
+def best_tags(scores: Array, top_k: int | None = None, threshold: float = 0.0) -> NDArray[np.int64]:
+    """The classes with a score of ``threshold`` or more, highest first; ties in class order.
+
+    Shape: (C,) -> (at most top_k,).
+    """
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    return order[scores[order] >= threshold]
+
+
+def named_tags(
     scores: Array, labels: Sequence[str], top_k: int | None = None, threshold: float = 0.0
 ) -> tuple[Tag, ...]:
-    """Labels by score, highest first, ties in the order of the labels. ``scores`` is (C,)."""
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return tuple(Tag(labels[c], float(scores[c])) for c in order if scores[c] >= threshold)
+    """`best_tags` with their names. ``scores`` is (C,)."""
+    best = best_tags(scores, top_k, threshold)
+    return tuple(Tag(labels[number], float(scores[number])) for number in best)
 
 
 def _spans(windows: Sequence[WindowEmbedding]) -> tuple[Seconds, Seconds]:

@@ -61,6 +61,12 @@ class Encoded:
     patches: Array | None  # (T, mel, D)
     logits: Array | None  # (C,)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number is."""
+        arrays = (self.clip, self.frames, self.patches, self.logits)
+        return all(np.isfinite(array).all() for array in arrays if array is not None)
+
 
 @dataclass(frozen=True)
 class Placed(Generic[Key]):
@@ -73,7 +79,6 @@ class Placed(Generic[Key]):
     window: Window
     own_start: int  # twice a sample number, since the middle of an overlap may lie between two
     own_end: int
-    is_last: bool
 
 
 def cut_of(network: Network, window_s: float | None, hop_s: float | None) -> Cut:
@@ -113,7 +118,7 @@ def place_windows(
             raise _too_short(audio, len(window.wave))
         end = round(window.end_s * RATE_HZ)
         border = 2 * end if following is None else round(following.start_s * RATE_HZ) + end
-        yield Placed(key, window, begin, border, following is None)
+        yield Placed(key, window, begin, border)
         begin = border
 
 
@@ -163,7 +168,7 @@ def encode_batch(network: Network, waves: Sequence[Array], wanted: Wanted) -> li
     """Encode waves (S,) of any lengths together.
 
     Raises:
-        InputError: the outputs are not finite, or logits of a model without classes.
+        InputError: logits of a model without classes.
     """
     wave, samples = pad_waves(waves)
     wave = wave.to(network.device)
@@ -176,8 +181,8 @@ def encode_batch(network: Network, waves: Sequence[Array], wanted: Wanted) -> li
     features = network(wave, samples)
     scores = _numpy(network.logits(features)) if wanted.logits else None
     patches = _numpy(features.patches.unflatten(1, features.grid))
-    clips = _numpy(features.clip(wanted.pooling))
-    return _share(clips, patches, scores, features.times.tolist(), wanted)
+    vectors = _numpy(features.clip(wanted.pooling))
+    return _share(vectors, patches, scores, features.times.tolist(), wanted)
 
 
 def pad_waves(waves: Sequence[Array]) -> tuple[Tensor, Tensor]:
@@ -206,9 +211,6 @@ def _share(
     wanted: Wanted,
 ) -> list[Encoded]:
     """A batch's arrays as one result a clip, padding cut off."""
-    for array in (clips, patches, logits):
-        if array is not None and not np.isfinite(array).all():
-            raise InputError("the model gives values that are not finite; check its weights")
     shares = []
     for number, clip in enumerate(clips):
         own = None if patches is None or times is None else patches[number, : times[number]]

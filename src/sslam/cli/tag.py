@@ -1,0 +1,107 @@
+"""``sslam tag``: what is heard in recordings, and when."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from sslam.data.manifest import Clip
+    from sslam.inference.rows import JobOptions
+    from sslam.model.audio_model import AudioModel
+
+
+@dataclass
+class Args:
+    """Name what is heard in recordings: a line for each window, or a table with --out.
+
+    The model needs classes: a fine-tuned checkpoint, such as ta012/SSLAM_AS2M_Finetuned.
+    """
+
+    sources: Annotated[list[Path], tyro.conf.Positional]
+    """Audio files, folders, or CSV manifests."""
+
+    model: str
+    """A model with classes: a folder, a checkpoint, or a hub id."""
+
+    out: Path | None = None
+    """A table of path, start_s, end_s, label, score: X.parquet, X.csv or X.npz; resumable."""
+
+    top_k: int = 5
+    """At most so many labels a window."""
+
+    threshold: float = 0.0
+    """No label below this probability."""
+
+    window_s: float | None = None
+    """Seconds of the windows that longer recordings are cut into; the model's own by default."""
+
+    hop_s: float | None = None
+    """Seconds from one window to the next; by default they lie side by side."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    threads: int = 4
+    """Threads that decode ahead of the model."""
+
+    overwrite: bool = False
+    """Start again, whatever is at --out."""
+
+
+def run(args: Args) -> int:
+    """Print or write labels; 0 if every file was read, 3 if some were skipped."""
+    from sslam.cli.job_bar import JobBar, conclude
+    from sslam.data.sources import load_clips
+    from sslam.inference.job import run_job
+    from sslam.inference.rows import JobOptions
+    from sslam.inference.tables import check_writable
+    from sslam.weights.zoo import load_model
+
+    if args.out is not None:
+        check_writable(args.out)
+    clips = load_clips(args.sources)
+    model = load_model(args.model, revision=args.revision, device=args.device)
+    options = JobOptions(
+        "tags", None, args.window_s, args.hop_s, top_k=args.top_k, threshold=args.threshold
+    )
+    if args.out is None:
+        return _print(model, clips, options, args.threads)
+    with JobBar() as bar:
+        result = run_job(
+            model,
+            clips,
+            args.out,
+            options,
+            name=args.model,
+            report=bar.show,
+            threads=args.threads,
+            overwrite=args.overwrite,
+        )
+    return conclude(result)
+
+
+def _print(model: AudioModel, clips: Sequence[Clip], options: JobOptions, threads: int) -> int:
+    """A line for each window as it comes; reasons of skipped files go to standard error."""
+    from sslam.cli.job_bar import SKIPPED_STATUS
+    from sslam.inference.rows import RowMaker, tags_of_clips
+
+    maker = RowMaker(model, options)
+    skipped = 0
+    for found in tags_of_clips(maker, clips, threads):
+        path = clips[found.number].path
+        if found.reason is not None:
+            skipped += 1
+            print(f"sslam: {path}: {found.reason}", file=sys.stderr)
+            continue
+        tags = ", ".join(f"{tag.label} {tag.score:.2f}" for tag in found.tags)
+        print(f"{path}  {found.start_s:.2f}–{found.end_s:.2f} s  {tags or '(nothing)'}", flush=True)
+    return SKIPPED_STATUS if skipped else 0

@@ -1,0 +1,220 @@
+"""A job's memory on disk: the rows it has made and the clips it is done with.
+
+``rows.bin`` is appended to first, then a line to ``journal.jsonl`` says how many rows belong to
+which clips. Whatever lies behind the last whole line is cut off when the job goes on, so that a
+process may die at any moment without a lost or doubled row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslam.data.manifest import Clip
+from sslam.errors import InputError
+
+FORMAT = 1
+_ROWS, _JOURNAL, _JOB, _LOCK = "rows.bin", "journal.jsonl", "job.json", ".lock"
+Rows = NDArray[np.void]
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A clip that the job is done with."""
+
+    path: str
+    start_s: float
+    end_s: float | None
+    reason: str | None  # why it was skipped, None if it was not
+    audio_s: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, float, float | None]:
+        """Tells clips apart."""
+        return self.path, self.start_s, self.end_s
+
+
+def key_of(clip: Clip) -> tuple[str, float, float | None]:
+    """As `Done.key`."""
+    return str(clip.path), clip.start_s, clip.end_s
+
+
+@dataclass
+class Journal:
+    """The open work folder of one job; made by `opened`."""
+
+    folder: Path
+    row: np.dtype[np.void]
+    done: list[Done] = field(default_factory=list)
+    rows: int = 0  # that belong to `done`
+    _written: int = 0  # rows in the file, with those of clips not done
+    _rows_file: BinaryIO | None = None
+    _journal_file: BinaryIO | None = None
+
+    @property
+    def written(self) -> int:
+        """Rows so far, with those not committed yet."""
+        return self._written
+
+    def append(self, rows: Rows) -> None:
+        """Add rows of clips that are not done yet."""
+        _require_open(self._rows_file).write(rows.tobytes())
+        self._written += len(rows)
+
+    def cut_back(self, rows: int) -> None:
+        """Forget the rows from number ``rows`` on, which are not committed."""
+        file = _require_open(self._rows_file)
+        file.flush()
+        file.truncate(rows * self.row.itemsize)
+        file.seek(0, os.SEEK_END)
+        self._written = rows
+
+    def commit(self, done: Iterable[Done]) -> None:
+        """The rows appended since the last commit are those of these clips, in this order."""
+        fresh = list(done)
+        _to_disk(_require_open(self._rows_file))
+        line = {"rows": self._written, "done": [vars(each) for each in fresh]}
+        journal = _require_open(self._journal_file)
+        journal.write(json.dumps(line).encode() + b"\n")
+        _to_disk(journal)
+        self.done += fresh
+        self.rows = self._written
+
+    def table(self) -> Rows:
+        """The committed rows, mapped from the disk. (R,) of the row type."""
+        path = self.folder / _ROWS
+        if not self.rows:
+            return np.empty(0, self.row)
+        return np.memmap(path, self.row, "r", shape=(self.rows,))
+
+    def remove(self) -> None:
+        """End the job: the folder goes, at once as far as a later job can see."""
+        self._close()
+        old = self.folder.with_name(self.folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        self.folder.replace(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _open(self) -> None:
+        journal = self.folder / _JOURNAL
+        whole = 0
+        if journal.exists():
+            for line in journal.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n"):
+                    break
+                entry = json.loads(line)
+                self.done += [Done(**each) for each in entry["done"]]
+                self.rows = entry["rows"]
+                whole += len(line)
+        self._journal_file = _at(journal, whole)
+        self._rows_file = _at(self.folder / _ROWS, self.rows * self.row.itemsize)
+        self._written = self.rows
+
+    def _close(self) -> None:
+        for file in (self._rows_file, self._journal_file):
+            if file is not None:
+                file.close()
+
+
+@contextmanager
+def opened(folder: Path, row: np.dtype[np.void], settings: Settings) -> Iterator[Journal]:
+    """The journal of the job in ``folder``, new or left behind by a process that ended early.
+
+    Raises:
+        InputError: a job with other settings is there, or a process is at work on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        if not _locked(lock.fileno()):
+            raise InputError(f"{folder}: another process is at work there: wait for it or stop it")
+        _claim(folder / _JOB, settings)
+        journal = Journal(folder, row)
+        try:
+            journal._open()
+            yield journal
+        finally:
+            journal._close()
+
+
+def difference(before: Settings, now: Settings) -> str | None:
+    """The first setting that differs, in words; the model counts by its hash, not its name."""
+    for key in sorted((before.keys() | now.keys()) - {"model"}):
+        if before.get(key) != now.get(key):
+            return f"{key} is {_brief(before.get(key))} there and {_brief(now.get(key))} here"
+    return None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial-file")
+    with partial.open("wb") as file:
+        file.write(data)
+        _to_disk(file)
+    partial.replace(path)
+
+
+def _require_open(file: BinaryIO | None) -> BinaryIO:
+    """The file; a journal that was not opened is a mistake of ours."""
+    if file is None:
+        raise RuntimeError("the journal is not open")
+    return file
+
+
+def _claim(job: Path, settings: Settings) -> None:
+    if not job.exists():
+        write_whole(job, json.dumps({"format": FORMAT, **settings}).encode())
+        return
+    try:
+        before = json.loads(job.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{job} is damaged: delete {job.parent} to start again") from error
+    now = json.loads(json.dumps({"format": FORMAT, **settings}))
+    if found := difference(before, now):
+        raise InputError(
+            f"{job.parent} holds an unfinished job with other settings: {found}; "
+            "give those, another --out, or --overwrite"
+        )
+
+
+def _at(path: Path, size: int) -> BinaryIO:
+    """Open for appending after the first ``size`` bytes, which must be there."""
+    file = path.open("ab")
+    if file.tell() < size:
+        file.close()
+        raise InputError(f"{path} is damaged: give --overwrite to start again")
+    file.truncate(size)
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12] + "…"
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process got the lock; it goes with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
