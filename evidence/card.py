@@ -15,6 +15,7 @@ from evaluate import markdown
 from tag_head import TagHead
 
 from sslam.evaluation.plots import Series, line_chart
+from sslam.evaluation.probe import ProbeResult
 from sslam.model.audio_model import AudioModel
 from sslam.weights.card import CardFacts, Score, model_card
 
@@ -63,7 +64,11 @@ def read_story(run: Path) -> Story:
 
 
 def write_card(
-    model: AudioModel, story: Story, scores: Sequence[ScoreRow], head: TagHead, folder: Path
+    model: AudioModel,
+    story: Story,
+    scores: Sequence[ScoreRow],
+    tags: tuple[TagHead, ProbeResult],
+    folder: Path,
 ) -> None:
     """README.md and curves.svg of the model folder."""
     (folder / "curves.svg").write_text(curves(story), encoding="utf-8")
@@ -87,7 +92,7 @@ def write_card(
     )
     count = sum(p.numel() for p in model.parameters())
     text = model_card(model.config, facts, count)
-    sections = [training_section(story), scores_section(scores), tags_section(head)]
+    sections = [training_section(story), scores_section(scores), tags_section(*tags)]
     (folder / "README.md").write_text(
         text.replace("\n## Limits", "\n\n".join(["", *sections, "## Limits"]), 1), encoding="utf-8"
     )
@@ -163,9 +168,8 @@ def scores_section(scores: Sequence[ScoreRow]) -> str:
     )
 
 
-def tags_section(head: TagHead) -> str:
+def tags_section(head: TagHead, result: ProbeResult) -> str:
     """The classes with what they score."""
-    result = head.result
     metric = result.metrics[0]
     ranked = sorted(
         (c for c in result.per_class if c.positives),
@@ -178,7 +182,7 @@ def tags_section(head: TagHead) -> str:
         [
             "## The classifier",
             "",
-            f"Linear, on the frozen {head.pooling} vector, λ = {head.l2:g}; fitted to "
+            f"Linear, on the frozen {head.model.config.pooling} vector, λ = {head.l2:g}; fitted to "
             f"{result.train_clips} mixed scenes of 1 to 5 labelled sounds, tested on "
             f"{len(result.test)} scenes of other recordings: mAP {metric.value:.3f} "
             f"({metric.low:.3f}–{metric.high:.3f}).{missing}",

@@ -20,7 +20,7 @@ from corpus import pretraining_rows, read_parts
 from credits import attribution
 from evaluate import POOLINGS, evaluate, untrained, write_scores
 from sets import read_sets
-from tag_head import SCENES, summary, tag_scenes, train_tag_head
+from tag_head import SCENES, score_tagger, summary, tag_scenes, train_tag_head
 
 from sslam.errors import InputError
 from sslam.evaluation.encoders import (
@@ -75,17 +75,18 @@ def ship(shipment: Shipment) -> str:
     head = train_tag_head(encoder, scenes, shipment.work / "features")
     save_folder(head.model, shipment.out, dtype=torch.float16)
     shipped = load_folder(shipment.out)  # what users get is what is measured
+    tags = score_tagger(shipped, scenes, None)
     scores = evaluate(read_sets(shipment.manifests), _tested(shipped), shipment.scores)
     write_scores(scores, shipment.scores, NAME)
-    tags = json.dumps(summary(head), indent=1) + "\n"
-    (shipment.scores / f"{NAME}-tags.json").write_text(tags, encoding="utf-8")
-    write_card(shipped, read_story(shipment.run), scores, head, shipment.out)
+    facts = json.dumps(summary(head, tags), indent=1) + "\n"
+    (shipment.scores / f"{NAME}-tags.json").write_text(facts, encoding="utf-8")
+    write_card(shipped, read_story(shipment.run), scores, (head, tags), shipment.out)
     credits = attribution(pretraining_rows(rows), shipment.audio / "licences")
     (shipment.out / "ATTRIBUTION.md").write_text(credits, encoding="utf-8")
     size = sum(path.stat().st_size for path in shipment.out.iterdir())
     if size > MOST_BYTES:
         raise InputError(f"{shipment.out} is {size} bytes, more than {MOST_BYTES}")
-    return f"{shipment.out}: {size / 1e6:.1f} MB, classifier {head.result.metrics[0]}"
+    return f"{shipment.out}: {size / 1e6:.1f} MB, classifier {tags.metrics[0]}"
 
 
 def _tested(shipped: AudioModel) -> Iterator[tuple[str, ClipEncoder]]:

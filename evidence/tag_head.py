@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,7 @@ from sslam.data.manifest import Clip, read_manifest
 from sslam.data.soundscapes.config import SoundscapeConfig, Spread
 from sslam.data.soundscapes.corpus import Part, Recipe, check_events, write_corpus
 from sslam.data.soundscapes.split import split_groups
+from sslam.errors import InputError
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import ModelFeatures
 from sslam.evaluation.logistic import Linear, Problem
@@ -50,12 +52,11 @@ POOLINGS: tuple[Pooling, ...] = ("cls", "mean")
 
 @dataclass(frozen=True)
 class TagHead:
-    """A model with classes, and how well it names them in scenes it has not heard."""
+    """A model with classes; ``valid_map``: on the scenes that pooling and λ were chosen on."""
 
     model: AudioModel
-    pooling: Pooling
     l2: float
-    result: ProbeResult
+    valid_map: float
 
 
 def main() -> None:
@@ -65,10 +66,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tag"))
     arguments = parser.parse_args()
     scenes = tag_scenes(read_parts(arguments.audio), arguments.out / "scenes", SCENES)
-    head = train_tag_head(load_folder(arguments.model), scenes, arguments.out / "features")
+    cache = arguments.out / "features"
+    head = train_tag_head(load_folder(arguments.model), scenes, cache)
     save_folder(head.model, arguments.out / "tagger")
-    (arguments.out / "tagger.json").write_text(json.dumps(summary(head), indent=1) + "\n")
-    print(head.result.metrics[0], f"pooling={head.pooling} l2={head.l2:g}")
+    result = score_tagger(head.model, scenes, cache)
+    facts = json.dumps(summary(head, result), indent=1) + "\n"
+    (arguments.out / "tagger.json").write_text(facts, encoding="utf-8")
+    print(result.metrics[0], f"pooling={head.model.config.pooling} l2={head.l2:g}")
 
 
 def tag_scenes(rows: dict[str, list[Row]], folder: Path, scenes: dict[str, int]) -> list[Clip]:
@@ -127,24 +131,44 @@ def _mix(
 
 
 def train_tag_head(model: AudioModel, scenes: Sequence[Clip], cache: Path | None) -> TagHead:
-    """Fit a linear classifier per pooling and λ, take the best on valid, score it on test."""
-    task: Task | None = None
-    best: tuple[float, Pooling, float, np.ndarray] | None = None
+    """Fit a linear classifier per pooling and λ on train; the best on valid is fitted to both."""
+    best: tuple[float, Pooling, float] | None = None
+    known: dict[Pooling, tuple[np.ndarray, Task]] = {}
+    fitted = [clip for clip in scenes if clip.split != "test"]
     for pooling in POOLINGS:
-        features = clip_features(ModelFeatures(model, pooling), scenes, cache=cache)
-        task = make_task([scenes[index] for index in features.kept.tolist()], "multi")
-        vectors = normalised(features.vectors)
-        for l2, score in _validate(vectors, task):
+        features = clip_features(ModelFeatures(model, pooling), fitted, cache=cache)
+        task = make_task(_as_tested([fitted[k] for k in features.kept.tolist()]), "multi")
+        known[pooling] = normalised(features.vectors), task
+        for l2, score in _validate(*known[pooling]):
             if best is None or score > best[0]:
-                best = (score, pooling, l2, vectors)
-    if task is None or best is None:
+                best = (score, pooling, l2)
+    if best is None:
         raise RuntimeError("no pooling was tried")
-    _, pooling, l2, vectors = best
-    fit = np.concatenate([task.train, task.valid])
-    linear = Problem.of(vectors[fit], task.targets[fit], True).solve(l2)
-    scores = linear.scores(vectors[task.test])
-    result = summarise(task, scores, "linear", l2, 0.0, SEED)
-    return TagHead(with_classifier(model, linear, task.classes, pooling), pooling, l2, result)
+    score, pooling, l2 = best
+    vectors, task = known[pooling]
+    linear = Problem.of(vectors, task.targets, True).solve(l2)
+    return TagHead(with_classifier(model, linear, task.classes, pooling), l2, score)
+
+
+def _as_tested(clips: Sequence[Clip]) -> list[Clip]:
+    """Valid clips as the test clips of a task, which a task must have."""
+    return [replace(clip, split="test") if clip.split == "valid" else clip for clip in clips]
+
+
+def score_tagger(model: AudioModel, scenes: Sequence[Clip], cache: Path | None) -> ProbeResult:
+    """How well a model with classes names those of the test scenes.
+
+    Raises:
+        InputError: the model has no classes.
+    """
+    if model.classifier is None:
+        raise InputError("the model has no classes: train its head first")
+    task = make_task(scenes, "multi")
+    tested = [scenes[index] for index in task.test.tolist()]
+    features = clip_features(ModelFeatures(model, model.config.pooling), tested, cache=cache)
+    with torch.no_grad():
+        scores = model.classifier(torch.from_numpy(features.vectors)).numpy()
+    return summarise(task, scores, "linear", math.nan, 0.0, SEED)
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
@@ -154,44 +178,50 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
 
 
 def _validate(vectors: np.ndarray, task: Task) -> list[tuple[float, float]]:
-    """(λ, mAP on valid) for every λ."""
+    """(λ, mAP on the task's test clips) for every λ."""
     problem = Problem.of(vectors[task.train], task.targets[task.train], True)
     found = []
     last: Linear | None = None
     for l2 in L2_GRID[1:-1]:
         last = problem.solve(l2, last)
-        scores = last.scores(vectors[task.valid])
-        weights = unit_weights(len(task.valid))
-        found.append((l2, float(macro_map(task.targets[task.valid], scores, weights)[0])))
+        scores = last.scores(vectors[task.test])
+        weights = unit_weights(len(task.test))
+        found.append((l2, float(macro_map(task.targets[task.test], scores, weights)[0])))
     return found
 
 
 def with_classifier(
     model: AudioModel, linear: Linear, classes: Sequence[str], pooling: Pooling
 ) -> AudioModel:
-    """The model with the linear map, its standardisation folded in, as classifier."""
+    """The model with a standardisation and a linear map, which fit its classifier exactly.
+
+    The layer norm scales and shifts each channel, so the standardisation goes there: folded into
+    the linear map it would need more digits than half precision has.
+    """
     config = model.config.model_copy(update={"labels": tuple(classes), "pooling": pooling})
     tagger = AudioModel(config)
     tagger.encoder.load_state_dict(model.encoder.state_dict())
     if tagger.classifier is None:
-        raise RuntimeError("a model with labels has a classifier")
-    weight = linear.weight / linear.scaling.scale[:, None]
-    bias = linear.bias - linear.scaling.mean @ weight
+        raise InputError("a classifier needs classes, and there are none")
+    norm, head, scaling = tagger.classifier.norm, tagger.classifier.head, linear.scaling
     with torch.no_grad():
-        tagger.classifier.head.weight.copy_(torch.from_numpy(weight.T))
-        tagger.classifier.head.bias.copy_(torch.from_numpy(bias))
+        norm.weight.copy_(torch.from_numpy(1 / scaling.scale))
+        norm.bias.copy_(torch.from_numpy(-scaling.mean / scaling.scale))
+        head.weight.copy_(torch.from_numpy(linear.weight.T))
+        head.bias.copy_(torch.from_numpy(linear.bias))
     return tagger.eval()
 
 
-def summary(head: TagHead) -> dict[str, object]:
+def summary(head: TagHead, result: ProbeResult) -> dict[str, object]:
     """What the card tells of the classes."""
     return {
-        "pooling": head.pooling,
+        "pooling": head.model.config.pooling,
         "l2": head.l2,
-        "train_scenes": head.result.train_clips,
-        "test_scenes": len(head.result.test),
-        "metrics": [asdict(metric) for metric in head.result.metrics],
-        "per_class": [asdict(score) for score in head.result.per_class],
+        "valid_map": head.valid_map,
+        "train_scenes": result.train_clips,
+        "test_scenes": len(result.test),
+        "metrics": [asdict(metric) for metric in result.metrics],
+        "per_class": [asdict(score) for score in result.per_class],
     }
 
 
