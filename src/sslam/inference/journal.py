@@ -148,7 +148,9 @@ def opened(folder: Path, row: np.dtype[np.void], settings: Settings) -> Iterator
 
 def difference(before: Settings, now: Settings) -> str | None:
     """The first setting that differs, in words; the model counts by its hash, not its name."""
-    for key in sorted((before.keys() | now.keys()) - {"model"}):
+    for key in dict.fromkeys((*now, *before)):
+        if key == "model":
+            continue
         if before.get(key) != now.get(key):
             return f"{key} is {_brief(before.get(key))} there and {_brief(now.get(key))} here"
     return None
