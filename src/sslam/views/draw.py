@@ -49,8 +49,10 @@ def views_from_masks(masks: Tensor, windows: Windows) -> Views:
 
     Shape: masks (B, M, N) bool, True = masked.
     """
-    clips, per_clip, _ = masks.shape
-    seen, hidden = (m.nonzero()[:, 2].view(clips, per_clip, -1) for m in (~masks, masks))
+    clips, per_clip, patches = masks.shape
+    seen, hidden = (
+        m.flatten().nonzero().remainder_(patches).view(clips, per_clip, -1) for m in (~masks, masks)
+    )
     return Views(seen, hidden, windows)
 
 

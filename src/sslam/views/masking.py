@@ -6,13 +6,18 @@ Several masks are drawn for each clip, so that one teacher pass serves many stud
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
 from sslam.errors import InputError
 from sslam.features.grid import Grid
+
+Keys: TypeAlias = npt.NDArray[np.int32]
 
 PAINTED = 2**30  # the highest bit of a key; those below rank cells of a kind
 
@@ -53,33 +58,42 @@ def inverse_block_masks(config: MaskConfig, grid: Grid, count: int, generator: G
             f"{grid.patches} patches visible; use longer clips or another ratio"
         )
     painted = _paint_blocks(config, grid, count, generator)
-    return _keep_exactly(visible, painted, generator).logical_not_()
+    return torch.from_numpy(_hide_exactly(grid.patches - visible, painted, generator))
 
 
-def _paint_blocks(config: MaskConfig, grid: Grid, count: int, generator: Generator) -> Tensor:
-    """(count, N) bool, True inside a block."""
-    centres = torch.randint(
-        grid.patches, (count, config.blocks(grid), 1), generator=generator, dtype=torch.int64
-    )
-    offsets = torch.arange(config.block) - config.block // 2
-    time = (centres // grid.mel + offsets).clamp_(0, grid.time - 1)
-    mel = (centres % grid.mel + offsets).clamp_(0, grid.mel - 1)
-    cells = (time[..., :, None] * grid.mel + mel[..., None, :]).view(count, -1)
-    return torch.zeros(count, grid.patches, dtype=torch.bool).scatter_(1, cells, True)
+def _paint_blocks(config: MaskConfig, grid: Grid, count: int, generator: Generator) -> Keys:
+    """(count, N), PAINTED inside a block and 0 outside."""
+    centres = torch.randint(grid.patches, (count, config.blocks(grid)), generator=generator)
+    cells = _block_cells(config.block, grid)[centres.numpy()].reshape(count, -1)
+    cells += np.arange(count)[:, None] * grid.patches
+    painted = np.zeros(count * grid.patches, dtype=np.int32)
+    painted[cells] = PAINTED
+    return painted.reshape(count, grid.patches)
 
 
-def _keep_exactly(visible: int, painted: Tensor, generator: Generator) -> Tensor:
-    """Drop painted cells, or add others, uniformly, until ``visible`` are True in each row.
+def _block_cells(side: int, grid: Grid) -> npt.NDArray[np.int64]:
+    """(N, side²), the patches of a block around each patch, clamped at the border."""
+    offsets = np.arange(side) - side // 2
+    time, mel = (np.clip(np.arange(n)[:, None] + offsets, 0, n - 1) for n in grid)
+    cells = time[:, None, :, None] * grid.mel + mel[None, :, None, :]
+    return cells.reshape(grid.patches, -1)
 
-    Every cell gets a random key, painted cells above all others, and the ``visible`` largest stay.
-    A key's low bits are the cell's number, so that no two are equal and the count is exact;
-    NumPy's partition finds the smallest key that stays several times faster than a top-k.
+
+def _hide_exactly(hidden: int, painted: Keys, generator: Generator) -> npt.NDArray[np.bool_]:
+    """Drop painted cells, or add others, uniformly, until ``hidden`` cells of a row are left out.
+
+    Every cell gets a random key, painted cells above all others, and the ``hidden`` smallest are
+    left out. A key's low bits are the cell's number, so that no two are equal and the count is
+    exact; NumPy's partition finds the threshold several times faster than a top-k.
+
+    Shape: (count, N) -> (count, N) bool, True = left out.
     """
     count, cells = painted.shape
     numbered = 2 ** (cells - 1).bit_length()
     drawn = torch.empty((count, -(-cells // 2)), dtype=torch.int64).random_(generator=generator)
-    keys = drawn.view(torch.int32)[:, :cells] & (PAINTED - numbered)
-    keys |= torch.arange(cells, dtype=torch.int32)
-    keys |= painted.to(torch.int32) * PAINTED
-    ranked = np.partition(keys.numpy(), cells - visible, axis=1)
-    return keys >= torch.from_numpy(ranked[:, cells - visible, None])
+    keys = drawn.view(torch.int32).numpy()[:, :cells]
+    keys &= PAINTED - numbered
+    keys |= np.arange(cells, dtype=np.int32)
+    keys |= painted
+    threshold = np.partition(keys, hidden, axis=1)[:, hidden, None]
+    return keys < threshold
