@@ -14,7 +14,7 @@ from pictures import (
     training_pictures,
 )
 from scores import Scores
-from words import conclusion, sentences
+from words import conclusion, in_brief
 
 from sslam.evaluation.intervals import Metric
 from sslam.evaluation.report import Report
@@ -60,20 +60,27 @@ def build_page(
 ) -> Report:
     """The whole report; every number in it is one of the arguments'."""
     page = Report("SSLAM demo: what a few minutes of listening teach")
-    page.text(INTRODUCTION).text(conclusion(single, scenes))
+    page.text(INTRODUCTION)
+    page.section("In short").text(conclusion(single, scenes))
     page.section("What was learnt").text(TEST)
     page.figure(
         single_picture(single),
         degree_picture(scenes),
         caption=f"Left: {single.test_clips} single sounds of {len(single.classes)} classes. "
         f"Right: {scenes.test_clips} soundscapes, each a mix of 2 to 9 of these sounds. Thin "
-        "lines are 95 % intervals.",
+        "black lines are 95 % intervals.",
     )
     page.table(
-        score_header(single, scenes), score_rows(single, scenes), caption="Score [95 % interval]."
+        score_header(single, scenes),
+        score_rows(single, scenes),
+        caption="Scores with their 95 % intervals; {2,3} are soundscapes of two or three sounds.",
     )
-    for scores in (single, scenes):
-        page.text(f"{scores.name}. {' '.join(sentences(scores))}")
+    page.table(
+        ["is there a difference?", single.name.lower(), scenes.name.lower()],
+        comparison_rows(single, scenes),
+        caption="Differences on the same test clips with their 95 % intervals: where an interval "
+        "holds 0, the test cannot tell the two apart.",
+    )
     page.text(CAUTION)
     page.section("How two recordings are mixed").text(MIXING)
     page.figure(*mixing_pictures(example), caption="A pair from the training recordings.")
@@ -99,9 +106,18 @@ def score_rows(single: Scores, scenes: Scores, intervals: bool = True) -> list[l
     return rows
 
 
+def comparison_rows(single: Scores, scenes: Scores) -> list[list[str]]:
+    """A row for each comparison, with what it says on either task."""
+    return [
+        [f"{one.ours} against {one.theirs}", in_brief(one), in_brief(other)]
+        for one, other in zip(single.comparisons, scenes.comparisons, strict=True)
+    ]
+
+
 def _cell(metric: Metric, interval: bool) -> str:
     value = f"{metric.value:.3f}"
-    return f"{value} [{metric.low:.3f}, {metric.high:.3f}]" if interval else value
+    bounds = f"[{metric.low:.2f},\u00a0{metric.high:.2f}]"
+    return f"{value}\u00a0{bounds}" if interval else value
 
 
 def _column(name: str) -> str:

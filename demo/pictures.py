@@ -25,6 +25,7 @@ from sslam.views.draw import draw_views
 from sslam.views.mixing import Windows, mix
 
 WIDTH, HEIGHT = 350.0, 250.0  # of a spectrogram: three fit side by side
+CHART_WIDTH = 530.0  # two fit side by side
 SMOOTHING_STEPS = 10
 LOSSES = {
     "local_unmixed": "patches of clips",
@@ -49,12 +50,13 @@ class Example:
 
 
 def make_example(recipe: Recipe, partner: Clip, host: Clip) -> Example:
-    """Mix and mask two clips by the last stage of ``recipe``."""
+    """Mix and mask two clips as the first step of the last stage does its first two."""
     frames, patch = recipe.data.frames, recipe.model.encoder.patch
     waves = [clip.read()[: n_samples(frames)] for clip in (partner, host)]
     logmel = FrontEnd(recipe.front_end)(*pad_waves(waves), frames).logmel
-    drawn = stream(recipe.seed, 0, 0, "picture")
-    views = draw_views(recipe.stages[-1].views, len(logmel), recipe.grid, drawn)
+    step = recipe.steps - recipe.stages[-1].steps
+    drawn = stream(recipe.seed, step, 0, "views")
+    views = draw_views(recipe.stages[-1].views, recipe.group_clips, recipe.grid, drawn)
     masked = np.zeros(recipe.grid.patches, dtype=np.bool_)
     masked[views.masked[1, 0].numpy()] = True
     mixture = mix(logmel, views.windows, patch)[1]  # the partner of clip 1 is clip 0
@@ -100,7 +102,11 @@ def training_pictures(metrics: Path) -> list[str]:
             "squared error (lower: better)",
         ),
         line_chart(
-            _curves(lines, VARIANCES), "No collapse: variance", "step", "deviation between patches"
+            _curves(lines, VARIANCES),
+            "Variance: how much the answers differ",
+            "step of training",
+            "deviation between patches",
+            width=CHART_WIDTH,
         ),
     ]
 

@@ -13,7 +13,7 @@ from sslam.data.soundscapes.corpus import Part, Recipe, write_corpus
 from sslam.data.soundscapes.split import refuse_shared_groups
 
 AUDIO = Path(__file__).parent / "audio"
-PICTURED = ("speech", "rooster")
+PICTURED = ("dog", "cello")
 
 SCENES = SoundscapeConfig(
     duration_s=4.0,

@@ -45,8 +45,9 @@ def show(single: Scores, scenes: Scores) -> None:
     rows = [score_header(single, scenes), *score_rows(single, scenes, intervals=False)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    for name, *cells in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        print("  ".join([name.ljust(widths[0]), *numbers]))
     print()
     for scores in (single, scenes):
         print(f"{scores.name}:")

@@ -20,10 +20,10 @@ from recordings import (
     write_training_manifest,
 )
 from results import gather_facts, show, write_results
-from scores import score_encoders
+from scores import ClipVectors, score_encoders
 
 from sslam.errors import SslamError
-from sslam.evaluation.encoders import ClipEncoder, LogmelStatistics, ModelFeatures
+from sslam.evaluation.encoders import ClipEncoder, LogmelStatistics
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.training.pretrain import pretrain
 from sslam.training.recipe import Recipe
@@ -92,9 +92,9 @@ def make_encoders(recipe: Recipe, run: Path) -> dict[str, ClipEncoder]:
     stage1, stage2 = (load_folder(run / "stages" / stage.name) for stage in recipe.stages)
     return {
         "log-mel statistics": LogmelStatistics(),
-        "random weights": ModelFeatures(untrained, "mean"),
-        "after stage 1": ModelFeatures(stage1, "mean"),
-        "after stage 2": ModelFeatures(stage2, "mean"),
+        "random weights": ClipVectors(untrained),
+        "after stage 1": ClipVectors(stage1),
+        "after stage 2": ClipVectors(stage2),
     }
 
 

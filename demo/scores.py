@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
-from sslam.evaluation.encoders import ClipEncoder
+from sslam.evaluation.encoders import ClipEncoder, ModelFeatures
 from sslam.evaluation.intervals import Difference, Metric, compare
 from sslam.evaluation.polyphony import PAPER_BINS, score_by_degree
 from sslam.evaluation.probe import METRICS, ProbeResult, linear_probe
 from sslam.evaluation.task import Task, make_task
+from sslam.model.audio_model import AudioModel
 
 BINS = PAPER_BINS[:4]  # {2,3} {4,5} {6,7} {8,9}
 PAIRS = (
@@ -24,6 +28,29 @@ PAIRS = (
     ("after stage 2", "log-mel statistics"),
 )
 """What is compared with what."""
+
+
+class ClipVectors:
+    """A clip's CLS token and the mean of its patches side by side, from a frozen model.
+
+    Shape:
+        (B, S), (B,) -> (B, 2 D).
+    """
+
+    def __init__(self, model: AudioModel) -> None:
+        self._model = model.eval()
+
+    def features(self, wave: Tensor, samples: Tensor) -> Tensor:
+        """(B, S), (B,) -> (B, 2 D), in one pass."""
+        with torch.inference_mode():
+            found = self._model(wave, samples)
+        return torch.cat([found.cls, found.mean], dim=1)
+
+    def fingerprint(self) -> str:
+        """Of the weights, and that both vectors are taken."""
+        return hashlib.sha256(
+            f"both {ModelFeatures(self._model).fingerprint()}".encode()
+        ).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ def sentences(scores: Scores) -> list[str]:
     return [sentence(comparison) for comparison in scores.comparisons]
 
 
+def in_brief(comparison: Comparison) -> str:
+    """The same in a few words, for a table."""
+    d = comparison.difference
+    word = {1: "better", 0: "not to be told apart", -1: "worse"}[verdict(d)]
+    return f"{word}: {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]".replace("-", "\u2212")
+
+
 def conclusion(single: Scores, scenes: Scores) -> str:
     """Whether training helped, in plain words, for both tasks."""
     return " ".join(
