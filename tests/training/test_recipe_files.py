@@ -76,7 +76,7 @@ def test_changes_reach_stages_by_number_and_by_name() -> None:
 
 
 def test_a_weight_of_a_named_objective_can_be_changed() -> None:
-    recipe = load_recipe("micro", ["stages.stage2.objective.utterance=1.0"])
+    recipe = load_recipe("paper-base", ["stages.stage2.objective.utterance=1.0"])
     changed = VARIANTS["sslam"].model_copy(update={"utterance": 1.0})
     assert recipe.stages[1].objective == changed
 
