@@ -25,13 +25,13 @@ class PrepareArgs:
 
 @dataclass
 class VerifyArgs:
-    """Compare a benchmark's download, or its manifest, with what it should hold."""
+    """Compare shards with their checksums, or a benchmark's download with what it should hold."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """A benchmark, as `sslam bench --list` names it."""
+    """A folder of shards, or a benchmark, as `sslam bench --list` names it."""
 
-    folder: Annotated[Path, tyro.conf.Positional]
-    """The unpacked download, or a manifest made by prepare."""
+    folder: Annotated[Path | None, tyro.conf.Positional] = None
+    """Of a benchmark: the unpacked download, or a manifest made by prepare."""
 
     out: Path | None = None
     """Write every missing, unreadable or differing item to this CSV."""
@@ -67,8 +67,20 @@ def run_prepare(args: PrepareArgs) -> int:
     return 0
 
 
+def _verify_shards(folder: Path) -> int:
+    from sslam.data.pack import verify
+
+    faults = verify(folder)
+    for fault in faults:
+        print(f"{fault.path}: {fault.reason}")
+    print(f"{folder}: {len(faults)} shards are at fault" if faults else f"{folder}: all is well")
+    return 1 if faults else 0
+
+
 def run_verify(args: VerifyArgs) -> int:
-    """Print the table of expected and found; 0 when all is well, 1 when something differs."""
+    """Print what is expected and found; 0 when all is well, 1 when something differs."""
+    if args.folder is None:
+        return _verify_shards(Path(args.name))
     from rich.console import Console
     from rich.table import Table
 

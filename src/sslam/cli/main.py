@@ -41,6 +41,13 @@ VERBS: dict[str, Verb] = {
     "ablate": Verb("sslam.cli.ablate", "compare ways to pre-train, with error bars over seeds"),
     "export": Verb("sslam.cli.export", "write a model as one ONNX file, checked against torch"),
     "synth": Verb("sslam.cli.synth", "mix labelled recordings into soundscapes"),
+    "plan": Verb("sslam.cli.plan", "say what a recipe costs on a number of GPUs"),
+    "data pack": Verb(
+        "sslam.cli.data_pack", "write recordings into shards", "PackArgs", "run_pack"
+    ),
+    "data stats": Verb(
+        "sslam.cli.data_pack", "measure recordings for a recipe", "StatsArgs", "run_stats"
+    ),
     "data prepare": Verb(
         "sslam.cli.data_benchmarks",
         "turn the download of a benchmark into a manifest",
@@ -49,7 +56,7 @@ VERBS: dict[str, Verb] = {
     ),
     "data verify": Verb(
         "sslam.cli.data_benchmarks",
-        "check the files of a benchmark against what they should be",
+        "check shards, or the files of a benchmark, against what they should be",
         "VerifyArgs",
         "run_verify",
     ),

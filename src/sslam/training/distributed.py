@@ -13,6 +13,9 @@ import torch.distributed as dist
 from sslam.errors import InputError, SslamError
 from sslam.training.ranks import Ranks
 
+# Processes that torchrun started together find each other in seconds. Where one dies meanwhile, gloo
+# can wait for it until the timeout: it must not be the one of a slow step or a long checkpoint.
+CONNECT_S = 60.0
 # What a transport says when the process at its other end is gone or does not answer.
 _LOST = ("gloo", "NCCL", "Connection", "Timed out", "timed out", "Socket")
 
@@ -52,11 +55,13 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, CONNECT_S)))
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"the processes of the run do not find each other ({reason}): start them with torchrun"
+            f"the processes of the run do not find each other ({reason}): start them with torchrun, "
+            "and see GLOO_SOCKET_IFNAME in docs/scale.md"
         ) from error
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())

@@ -99,6 +99,8 @@ class Sharded(Single):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+        # A group in pieces is differentiated inside the forward pass, where no shard can be met.
+        bootstrap.clips_at_once = WHOLE_GROUP
         # It warns of outputs changed in place, which no part of the method does.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
         with torch.no_grad():

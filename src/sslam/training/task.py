@@ -143,9 +143,9 @@ class Pretraining:
             "data_wait_s": wait_s,
             "skipped": self._account.skipped,
         }
-        if self.bootstrap.watched is not None:
-            figures["effective_rank"] = effective_rank(self.bootstrap.watched)
-            self.bootstrap.watched = None
+        if self.bootstrap.watched:
+            figures["effective_rank"] = effective_rank(torch.cat(self.bootstrap.watched))
+            self.bootstrap.watched.clear()
         return figures
 
     def checkpoint(self, step: int, extra: dict[str, Any]) -> Checkpoint:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from sslam.model.config import ModelConfig
 from sslam.objective.bootstrap import Bootstrap, Prediction
+from sslam.objective.config import ObjectiveConfig
 from sslam.views.draw import Views
 
 
 class WatchedBootstrap(Bootstrap):
-    """The method, of which ``watched`` keeps the CLS predictions of a group while ``watching``.
+    """The method, which notes the CLS predictions of a group in ``watched`` while ``watching``.
 
     Its numbers are the method's own; looking costs no pass of the networks.
     """
 
-    watching = False
-    watched: Tensor | None = None  # (sequences, D)
+    def __init__(self, model: ModelConfig, objective: ObjectiveConfig) -> None:
+        super().__init__(model, objective)
+        self.watching = False
+        self.watched: list[Tensor] = []  # (sequences, D) each
 
     def predict(self, inputs: Tensor, views: Views, noise: Generator) -> Prediction:
         """See :meth:`Bootstrap.predict`."""

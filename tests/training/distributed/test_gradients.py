@@ -28,6 +28,7 @@ recipe = load_recipe({recipe!r})
 plan = crop_plan(recipe, measure_durations(load_clips(Path({clips!r}))))
 with joined(torch.device("cpu"), 120) as ranks:
     task = Pretraining(recipe, plan, torch.device("cpu"), print, ranks, 0, {way!r})
+    task.bootstrap.clips_at_once = {at_once}
     task.begin({step})
     means = StepMeans()
     for losses in task.losses({step}):
@@ -46,9 +47,12 @@ status = 0
 """
 
 
-def step(setup: Setup, out: Path, world: int, way: str, number: int) -> dict[str, torch.Tensor]:
+def step(
+    setup: Setup, out: Path, world: int, way: str, number: int, at_once: int | None = None
+) -> dict[str, torch.Tensor]:
     names = {"recipe": str(setup.recipe), "clips": str(setup.clips), "out": str(out)}
-    team = Team(world, STEP.format(**names, way=way, step=number), out.parent / f"{world}-{way}")
+    code = STEP.format(**names, way=way, step=number, at_once=at_once)
+    team = Team(world, code, out.parent / f"{world}-{way}-{at_once}")
     assert team.wait() == [0] * world, team.said()
     return load_file(out)
 
@@ -59,8 +63,10 @@ def test_loss_and_gradients_do_not_depend_on_the_ranks(
 ) -> None:
     alone = step(setup, tmp_path / "alone", 1, "ddp", stage_step)
     assert len(alone) > 20
-    for world, way in ((2, "ddp"), (4, "ddp"), (2, "fsdp")):
-        several = step(setup, tmp_path / f"{world}{way}", world, way, stage_step)
+    ways = ((2, "ddp", None), (4, "ddp", None), (2, "ddp", 1), (2, "fsdp", None))
+    for world, way, at_once in ways:
+        out = tmp_path / f"{world}{way}{at_once}"
+        several = step(setup, out, world, way, stage_step, at_once)
         assert several.keys() == alone.keys()
         for name, expected in alone.items():
             scale = float(expected.abs().max())
