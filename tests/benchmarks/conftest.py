@@ -13,9 +13,12 @@ import soundfile
 import torch
 
 from sslam.benchmarks.benchmark import Benchmark, Expected, SplitSize
-from sslam.benchmarks.evaluate import ProbeEvaluation
+from sslam.benchmarks.evaluate import FineTuneEvaluation, ProbeEvaluation
 from sslam.benchmarks.suite import Suite, SuiteResult, run_suite
+from sslam.benchmarks.table import table_rows
 from sslam.evaluation.encoders import LogmelStatistics
+from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.model.config import EncoderConfig
 
 Sound = Callable[..., Path]
 
@@ -63,17 +66,39 @@ def sized() -> Callable[..., Benchmark]:
 
 
 @pytest.fixture
-def score() -> Callable[[Benchmark, Path], SuiteResult]:
-    """Probe log-mel statistics on the benchmark under a data root; refuse absence and failure."""
+def score(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Benchmark, Path], SuiteResult]:
+    """Probe log-mel statistics on the benchmark under a data root; refuse absence and failure.
+
+    A small model is fine-tuned on it for two steps too, and must come to the same table.
+    """
 
     def run(benchmark: Benchmark, root: Path) -> SuiteResult:
-        models = {"log-mel": ProbeEvaluation(LogmelStatistics())}
-        result = run_suite(Suite("one", (benchmark,)), root, models)
+        result = whole("linear", benchmark, root, ProbeEvaluation(LogmelStatistics()))
+        changes = ("steps=2", "batch=4", "frames=96", "warmup_steps=1")
+        runs = tmp_path_factory.mktemp("runs")
+        tuned = whole(
+            "fine-tune", benchmark, root, FineTuneEvaluation(small_model, runs, changes=changes)
+        )
+        assert [r.subset for r in tuned.results] == [r.subset for r in result.results]
+        assert [r.metric.n for r in tuned.results] == [r.metric.n for r in result.results]
+        assert table_rows(tuned)[0].protocol == "fine-tune"
+        return result
+
+    def whole(protocol, benchmark, root, evaluate):
+        models = {"small": evaluate}
+        result = run_suite(Suite("one", (benchmark,)), root, models, protocol)
         assert [place.problem for place in result.absent] == []
         assert [failure.reason for failure in result.failures] == []
         return result
 
     return run
+
+
+def small_model() -> AudioModel:
+    """Width 16, one block, random."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AudioModel(AudioModelConfig(encoder=EncoderConfig(width=16, depth=1, heads=2)))
 
 
 def _number(text: str) -> int:

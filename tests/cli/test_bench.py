@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,14 @@ from sslam.cli import bench, data_benchmarks
 from sslam.cli.data_benchmarks import PrepareArgs, VerifyArgs
 from sslam.data.manifest import read_manifest
 from sslam.errors import InputError
+from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.model.config import EncoderConfig
+from sslam.weights.native import save_folder
+
+
+def small_model() -> AudioModel:
+    torch.manual_seed(0)
+    return AudioModel(AudioModelConfig(encoder=EncoderConfig(width=16, depth=1, heads=2)))
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +87,9 @@ def test_a_run_writes_the_table_the_page_and_what_is_absent(
         ("logmel", 100.0, "20")
     ]
     page = (out / "report.html").read_text()
-    assert page.count("<rect ") == len(rows) == 12
+    bars, closer_look = page.split("a closer look")
+    assert bars.count("<rect ") == len(rows) == 12
+    assert closer_look.count("<rect ") == 2  # one bar for each class
     assert "speech_commands_v0.02.tar.gz" in page
 
 
@@ -125,3 +137,57 @@ def test_verify_takes_a_manifest(root: Path, capsys: pytest.CaptureFixture[str])
     assert data_benchmarks.run_verify(VerifyArgs("esc-50", root / "esc-50.csv")) == 1
     shown = capsys.readouterr().out
     assert "missing files" in shown and "1 of 21" not in shown
+
+
+def test_fine_tuning_is_a_protocol_that_goes_on(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_folder(small_model(), tmp_path / "model")
+    name, out = str(tmp_path / "model"), tmp_path / "out"
+    changes = ("steps=2", "batch=4", "frames=96", "warmup_steps=1")
+    args = bench.Args((name,), suite="esc-50", data=root, out=out, protocol="finetune", set=changes)
+    assert bench.run(args) == 0
+    folds = sorted((out / "finetune").glob("*/esc-50/fold*/model/config.json"))
+    assert len(folds) == 5
+    with (out / "table.csv").open() as file:
+        (ours,) = [row for row in csv.DictReader(file) if row["published"] == "False"]
+    assert (ours["model"], ours["protocol"], ours["clips"]) == (name, "fine-tune", "20")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("step-*.safetensors")}
+    capsys.readouterr()
+    assert bench.run(args) == 0  # finished runs are tested again, not trained
+    assert "fine-tune step" not in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("step-*.safetensors")} == before
+
+
+def test_what_does_not_go_together_is_refused(root: Path, tmp_path: Path) -> None:
+    for options, message in (
+        ({"model": ("m",), "protocol": "finetune"}, "give --out"),
+        ({"baseline": "logmel", "protocol": "linear-paper", "out": tmp_path}, "--model alone"),
+        ({"model": ("m",), "set": ("steps=1",)}, "a probe has not"),
+        ({"model": ("m",), "backbone": ("m",)}, "given twice: m, m"),
+    ):
+        with pytest.raises(InputError, match=message):
+            bench.run(bench.Args(data=root, suite="esc-50", **options))
+
+
+class Energy:
+    """An encoder in X-ARES's form: loudness and zero crossings of every 10 ms."""
+
+    sampling_rate, output_dim, hop_size_in_ms = 16_000, 2, 10
+
+    def __call__(self, audio: torch.Tensor) -> torch.Tensor:
+        frames = audio[:, : audio.shape[1] // 160 * 160].unflatten(1, (-1, 160))
+        crossings = (frames[..., 1:].sign() != frames[..., :-1].sign()).float().mean(-1)
+        return torch.stack([frames.square().mean(-1), crossings], dim=-1)
+
+
+def test_a_backbone_in_the_form_of_xares_is_scored(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("my_encoders")
+    module.Energy = Energy
+    monkeypatch.setitem(sys.modules, "my_encoders", module)
+    args = bench.Args(backbone=("my_encoders:Energy",), suite="esc-50", data=root)
+    assert bench.run(args) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "my_encoders:Energy" in x)
+    assert "100.0" in line  # the two tones differ in their zero crossings

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.training.tuning import labelled, write_tones
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
 from sslam.training.finetune_batches import Draws, LabelledBatch, LabelledBatches, clip_weights
 from sslam.training.finetune_recipe import SamplingConfig
-from tests.training.tuning import labelled, write_tones
 
 CROP = 4_000
 

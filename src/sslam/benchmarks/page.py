@@ -8,6 +8,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from sslam.benchmarks.details import add_details
 from sslam.benchmarks.suite import SuiteResult
 from sslam.benchmarks.table import TableRow, absent_lines, comparison_lines, interval, table_rows
 from sslam.evaluation.report import Report
@@ -29,6 +30,7 @@ def write_page(result: SuiteResult, path: Path) -> None:
     for name, members in groupby(rows, key=place_name):
         page.section(name).figure(score_bars(list(members)))
     page.section("Table").table(_COLUMNS, [_cells(row) for row in rows])
+    add_details(page, result.details)
     failures = [f"{f.benchmark.name}, {f.model}: {f.reason}" for f in result.failures]
     for heading, lines in (
         ("Models compared", comparison_lines(result)),

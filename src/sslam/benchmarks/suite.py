@@ -98,6 +98,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Details:
+    """What one model predicted on one benchmark, for whoever looks further."""
+
+    model: str
+    benchmark: Benchmark
+    predictions: Predictions
+
+
+@dataclass(frozen=True)
 class SuiteResult:
     """Everything a run found out."""
 
@@ -107,6 +116,7 @@ class SuiteResult:
     comparisons: tuple[Comparison, ...]
     absent: tuple[Presence, ...]
     failures: tuple[Failure, ...]
+    details: tuple[Details, ...] = ()
 
 
 def suite(name: str) -> Suite:
@@ -164,7 +174,13 @@ def run_suite(
             run.add(place)
     absent = tuple(place for place in places if not place.here)
     return SuiteResult(
-        which, protocol, tuple(run.results), tuple(run.comparisons), absent, tuple(run.failures)
+        which,
+        protocol,
+        tuple(run.results),
+        tuple(run.comparisons),
+        absent,
+        tuple(run.failures),
+        tuple(run.details),
     )
 
 
@@ -180,6 +196,7 @@ class _Run:
         self.results: list[Result] = []
         self.comparisons: list[Comparison] = []
         self.failures: list[Failure] = []
+        self.details: list[Details] = []
 
     def add(self, place: Presence) -> None:
         """Every model on one benchmark, then every pair of models."""
@@ -194,6 +211,7 @@ class _Run:
                 self.failures.append(Failure(name, member, str(error)))
                 continue
             self._score(name, member, found[name], self.clock() - start)
+            self.details.append(Details(name, member, found[name]))
         for first, second in combinations(found, 2):
             self._compare((first, second), member, found[first], found[second])
 

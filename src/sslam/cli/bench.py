@@ -12,6 +12,7 @@ import tyro
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sslam.benchmarks.published import Protocol
     from sslam.benchmarks.suite import Evaluate, SuiteResult
     from sslam.evaluation.encoders import ClipEncoder
 
@@ -20,10 +21,21 @@ PLAIN_WIDTH = 240
 
 @dataclass
 class Args:
-    """Score models on a suite of benchmarks with a frozen-encoder probe; --list shows the sets."""
+    """Score models on a suite of benchmarks, by a probe or a fine-tuning; --list shows the sets."""
 
     model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A model: a name, a folder, or a checkpoint. Repeat it to compare models."""
+
+    backbone: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Another encoder, scored by the probe: a model of transformers (AST, wav2vec2, data2vec-audio;
+    a folder or a hub id), or module:Class in X-ARES's form. Repeatable."""
+
+    protocol: Literal["probe", "finetune", "linear-paper"] = "probe"
+    """A probe on frozen features computed once; the paper's fine-tuning; or its linear evaluation,
+    with augmentation through the frozen encoder. The last two need --out, where they can go on."""
+
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """With finetune or linear-paper: change a key of every recipe, as in `--set steps=1000`."""
 
     suite: str = "paper"
     """mono, polyphony, paper, the name of one benchmark, or a .yaml file."""
@@ -44,7 +56,7 @@ class Args:
     """Logistic regression or nearest neighbours."""
 
     pooling: Literal["cls", "mean"] = "cls"
-    """A clip's vector: the CLS token or the mean of the patches."""
+    """A model's clip vector: the CLS token or the mean of the patches; a backbone's is its mean."""
 
     batch: int = 32
     """Clips encoded at a time."""
@@ -66,11 +78,11 @@ def run(args: Args) -> int:
     if args.list:
         return _list(root)
     which = suite(args.suite)
-    if not args.model and args.baseline is None:
-        raise InputError("nothing to score: give --model M, --baseline logmel, or --list")
+    _check(args)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-    result = run_suite(which, root, _models(args), "linear", seed=args.seed)
+    published: Protocol = "fine-tune" if args.protocol == "finetune" else "linear"
+    result = run_suite(which, root, _models(args), published, seed=args.seed)
     _show(result)
     if args.out is not None:
         _write(result, args.out)
@@ -79,6 +91,27 @@ def run(args: Args) -> int:
             f"no benchmark of suite {which.name} is here; sslam bench --list says how to get them"
         )
     return 1 if result.failures else 0
+
+
+def _check(args: Args) -> None:
+    """Refuse what does not go together."""
+    from sslam.errors import InputError
+
+    if not args.model and not args.backbone and args.baseline is None:
+        raise InputError(
+            "nothing to score: give --model M, --backbone B, --baseline logmel, or --list"
+        )
+    names = (*args.model, *args.backbone)
+    if len(set(names)) < len(names):
+        raise InputError(f"a model is given twice: {', '.join(names)}")
+    if args.protocol == "probe":
+        if args.set:
+            raise InputError("--set changes recipes, which a probe has not: give --protocol too")
+        return
+    if args.out is None:
+        raise InputError(f"--protocol {args.protocol} keeps its runs: give --out FOLDER")
+    if args.backbone or args.baseline is not None:
+        raise InputError(f"--protocol {args.protocol} takes --model alone; probe the others")
 
 
 def _list(root: Path | None) -> int:
@@ -101,10 +134,9 @@ def _list(root: Path | None) -> int:
 
 def _models(args: Args) -> dict[str, Evaluate]:
     from sslam.benchmarks.evaluate import ProbeEvaluation
-    from sslam.errors import InputError
 
-    if len(set(args.model)) < len(args.model):
-        raise InputError(f"a model is given twice: {', '.join(args.model)}")
+    if args.protocol != "probe":
+        return _tuned_models(args)
     cache = None if args.out is None else args.out / "features"
     return {
         name: ProbeEvaluation(encoder, args.probe, args.batch, cache, args.seed)
@@ -112,23 +144,59 @@ def _models(args: Args) -> dict[str, Evaluate]:
     }
 
 
+def _tuned_models(args: Args) -> dict[str, Evaluate]:
+    from functools import partial
+
+    from sslam.benchmarks.evaluate import FineTuneEvaluation
+    from sslam.weights.zoo import load_model
+
+    runs = (args.out or Path()) / args.protocol
+    return {
+        name: FineTuneEvaluation(
+            partial(load_model, name),
+            runs / _file_name(name),
+            args.protocol == "linear-paper",
+            args.set,
+            args.device,
+            name,
+            args.seed,
+        )
+        for name in args.model
+    }
+
+
+def _file_name(name: str) -> str:
+    """A model's name, safe as that of a folder, and different where the names are."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    return plain.strip(".") or "model"
+
+
 def _encoders(args: Args) -> dict[str, ClipEncoder]:
     from sslam.evaluation.encoders import LOGMEL_SEGMENTS, LogmelStatistics, ModelFeatures
 
     encoders: dict[str, ClipEncoder] = {}
+    device = _device(args)
     if args.model:
-        import torch
-
         from sslam.weights.zoo import load_model
 
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        device = auto if args.device == "auto" else args.device
         for name in args.model:
             encoders[name] = ModelFeatures(load_model(name).to(device), args.pooling)
+    if args.backbone:
+        from sslam.benchmarks.backbones import load_backbone
+
+        for name in args.backbone:
+            encoders[name] = load_backbone(name, "mean", device)
     if args.baseline is not None:
         segments = LOGMEL_SEGMENTS if args.baseline == "logmel-segments" else 0
         encoders[args.baseline] = LogmelStatistics(segments)
     return encoders
+
+
+def _device(args: Args) -> str:
+    import torch
+
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    return auto if args.device == "auto" else args.device
 
 
 def _show(result: SuiteResult) -> None:
