@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sslam.data.manifest import Clip
 from sslam.data.storage import DISK
-from sslam.errors import AudioError, SslamError
+from sslam.errors import AudioError, InputError, SslamError
 from sslam.model.recordings import Cut, Placed, place_windows
 
 WINDOWS_AHEAD = 8  # of each clip: bounds what a long recording holds in memory
@@ -38,7 +38,18 @@ def windows_ahead(
 
     The windows of a clip must be taken before the next clip is asked for. Memory is bounded by
     `WINDOWS_AHEAD` windows a clip.
+
+    Raises:
+        InputError: ``threads`` below 1.
     """
+    if threads < 1:
+        raise InputError(f"threads is {threads}; give 1 or more")
+    return _ahead(clips, cut, threads)
+
+
+def _ahead(
+    clips: Sequence[Clip], cut: Cut, threads: int
+) -> Iterator[tuple[int, Iterator[Placed[int] | Failure]]]:
     stop = threading.Event()
     numbers = iter(range(len(clips)))
     pending: deque[tuple[int, queue.Queue[Item]]] = deque()
