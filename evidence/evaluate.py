@@ -13,32 +13,33 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from sets import EvaluationSet, read_sets
 
+from sslam.ablation.score import POOLINGS, BothPoolings
 from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import (
     LOGMEL_SEGMENTS,
     ClipEncoder,
     LogmelStatistics,
-    ModelFeatures,
 )
 from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import make_task
-from sslam.model.audio_model import AudioModel, Pooling
+from sslam.model.audio_model import AudioModel
 from sslam.weights.native import load_folder
 
 PER_CENT = 100.0
 PROBE_SEED = 0
 RANDOM_SEED = 0
 BASELINES = ("logmel", "logmel-segments")
-POOLINGS: tuple[Pooling, ...] = ("cls", "mean")
+SPEAKERS = "digits-"  # sets of one unseen speaker each
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,30 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = arguments.only
     sets = [each for each in read_sets(arguments.manifests) if not wanted or each.name in wanted]
-    rows = evaluate(sets, encoders(arguments.model), arguments.out)
+    models = [(str(model), load_folder(model)) for model in arguments.model]
+    rows = evaluate(sets, tested(models), arguments.out)
     write_scores(rows, arguments.out, arguments.name)
 
 
-def encoders(models: Sequence[Path]) -> Iterator[tuple[str, ClipEncoder]]:
+@dataclass(frozen=True)
+class Tested:
+    """A name and the columns of an encoder's features that it means."""
+
+    name: str
+    encoder: ClipEncoder
+    columns: slice = slice(None)
+
+
+def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
     """The baselines, then random weights of the first model's architecture, then the models."""
-    yield "logmel", LogmelStatistics()
-    yield "logmel-segments", LogmelStatistics(segments=LOGMEL_SEGMENTS)
-    loaded = [(str(model), load_folder(model)) for model in models]
-    if loaded:
-        random = untrained(loaded[0][1])
-        for pooling in POOLINGS:
-            yield f"random weights, {pooling}", ModelFeatures(random, pooling)
-    for name, model in loaded:
-        for pooling in POOLINGS:
-            yield f"{name}, {pooling}", ModelFeatures(model, pooling)
+    yield Tested("logmel", LogmelStatistics())
+    yield Tested("logmel-segments", LogmelStatistics(segments=LOGMEL_SEGMENTS))
+    random = [("random weights", untrained(models[0][1]))] if models else []
+    for name, model in [*random, *models]:
+        both, width = BothPoolings(model), model.config.encoder.width
+        for place, pooling in enumerate(POOLINGS):
+            columns = slice(place * width, (place + 1) * width)
+            yield Tested(f"{name}, {pooling}", both, columns)
 
 
 def untrained(model: AudioModel) -> AudioModel:
@@ -94,38 +103,67 @@ def untrained(model: AudioModel) -> AudioModel:
         return AudioModel(model.config.model_copy(update={"labels": ()}))
 
 
-def evaluate(
-    sets: Sequence[EvaluationSet], tested: Iterator[tuple[str, ClipEncoder]], out: Path
-) -> list[Row]:
-    """A row for each set and encoder, with what each gains over the better baseline."""
-    found = [score(each, name, encoder, out) for name, encoder in tested for each in sets]
-    order = {each.name: place for place, each in enumerate(sets)}
-    return with_gains(sorted(found, key=lambda row: order[row.set]))
+def evaluate(sets: Sequence[EvaluationSet], chosen: Iterable[Tested], out: Path) -> list[Row]:
+    """A row for each set and features, with what each gains over the better baseline."""
+    found = [score(each, features, out) for features in chosen for each in sets]
+    order = [each.name for each in sets]
+    found.sort(key=lambda row: order.index(row.set))
+    return with_gains([*found, *mean_over_speakers(found)])
 
 
-def score(each: EvaluationSet, name: str, encoder: ClipEncoder, out: Path) -> Row:
+def score(each: EvaluationSet, features: Tested, out: Path) -> Row:
     """The linear probe of one set; from the disk when it was done before."""
-    known = out / "scores" / f"{_identity(each.clips, encoder)}.json"
+    known = out / "scores" / f"{_identity(each.clips, features)}.json"
     if known.is_file():
-        return Row(**json.loads(known.read_text(encoding="utf-8")) | {"features": name})
-    features = clip_features(encoder, each.clips, cache=out / "features")
-    task = make_task([each.clips[index] for index in features.kept.tolist()])
-    result = linear_probe(features.vectors, task, seed=PROBE_SEED)
+        return Row(**json.loads(known.read_text(encoding="utf-8")) | {"features": features.name})
+    found = clip_features(features.encoder, each.clips, cache=out / "features")
+    task = make_task([each.clips[index] for index in found.kept.tolist()])
+    result = linear_probe(found.vectors[:, features.columns], task, seed=PROBE_SEED)
     metric = next(m for m in result.metrics if m.name == each.metric)
     row = Row(
-        each.name, name, each.metric,
-        PER_CENT * metric.value, PER_CENT * metric.low, PER_CENT * metric.high,
-        result.l2, result.train_clips, metric.n, len(result.classes), None, each.bar,
-    )  # fmt: skip
+        set=each.name,
+        features=features.name,
+        metric=each.metric,
+        score=PER_CENT * metric.value,
+        low=PER_CENT * metric.low,
+        high=PER_CENT * metric.high,
+        l2=result.l2,
+        train_clips=result.train_clips,
+        test_clips=metric.n,
+        classes=len(result.classes),
+        bar=each.bar,
+    )
     known.parent.mkdir(parents=True, exist_ok=True)
     known.write_text(json.dumps(asdict(row)), encoding="utf-8")
-    print(f"{row.set}: {name} {row.score:.1f} [{row.low:.1f}, {row.high:.1f}]", file=sys.stderr)
+    print(
+        f"{row.set}: {row.features} {row.score:.1f} [{row.low:.1f}, {row.high:.1f}]",
+        file=sys.stderr,
+    )
     return row
 
 
-def _identity(clips: Sequence[Clip], encoder: ClipEncoder) -> str:
+def _identity(clips: Sequence[Clip], features: Tested) -> str:
     listed = "\n".join(f"{c.path} {c.labels} {c.split} {c.group}" for c in clips)
-    return hashlib.sha256(f"{encoder.fingerprint()}\n{listed}".encode()).hexdigest()[:32]
+    part = "" if features.columns == slice(None) else f" {features.columns}"
+    facts = f"{features.encoder.fingerprint()}{part}\n{listed}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def mean_over_speakers(rows: Sequence[Row]) -> list[Row]:
+    """For each features the mean over the digits' unseen speakers, who are independent."""
+    means = []
+    for name in dict.fromkeys(row.features for row in rows):
+        own = [r for r in rows if r.features == name and r.set.startswith(SPEAKERS)]
+        if len(own) < 2:
+            continue
+        score = sum(row.score for row in own) / len(own)
+        half = math.hypot(*((row.high - row.low) / 2 for row in own)) / len(own)
+        clips = sum(row.test_clips for row in own)
+        means.append(
+            replace(own[0], set=f"{SPEAKERS}mean", score=score, low=score - half,
+                    high=score + half, test_clips=clips)
+        )  # fmt: skip
+    return means
 
 
 def with_gains(rows: Sequence[Row]) -> list[Row]:

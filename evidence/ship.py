@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,18 +17,11 @@ import torch
 from card import NAME, read_story, write_card
 from corpus import pretraining_rows, read_parts
 from credits import attribution
-from evaluate import POOLINGS, evaluate, untrained, write_scores
+from evaluate import evaluate, tested, write_scores
 from sets import read_sets
 from tag_head import SCENES, score_tagger, summary, tag_scenes, train_tag_head
 
 from sslam.errors import InputError
-from sslam.evaluation.encoders import (
-    LOGMEL_SEGMENTS,
-    ClipEncoder,
-    LogmelStatistics,
-    ModelFeatures,
-)
-from sslam.model.audio_model import AudioModel
 from sslam.weights.native import load_folder, save_folder
 
 MOST_BYTES = 25_000_000
@@ -76,7 +68,7 @@ def ship(shipment: Shipment) -> str:
     save_folder(head.model, shipment.out, dtype=torch.float16)
     shipped = load_folder(shipment.out)  # what users get is what is measured
     tags = score_tagger(shipped, scenes, None)
-    scores = evaluate(read_sets(shipment.manifests), _tested(shipped), shipment.scores)
+    scores = evaluate(read_sets(shipment.manifests), tested([(NAME, shipped)]), shipment.scores)
     write_scores(scores, shipment.scores, NAME)
     facts = json.dumps(summary(head, tags), indent=1) + "\n"
     (shipment.scores / f"{NAME}-tags.json").write_text(facts, encoding="utf-8")
@@ -87,16 +79,6 @@ def ship(shipment: Shipment) -> str:
     if size > MOST_BYTES:
         raise InputError(f"{shipment.out} is {size} bytes, more than {MOST_BYTES}")
     return f"{shipment.out}: {size / 1e6:.1f} MB, classifier {tags.metrics[0]}"
-
-
-def _tested(shipped: AudioModel) -> Iterator[tuple[str, ClipEncoder]]:
-    yield "logmel", LogmelStatistics()
-    yield "logmel-segments", LogmelStatistics(segments=LOGMEL_SEGMENTS)
-    random = untrained(shipped)
-    for pooling in POOLINGS:
-        yield f"random weights, {pooling}", ModelFeatures(random, pooling)
-    for pooling in POOLINGS:
-        yield f"{NAME}, {pooling}", ModelFeatures(shipped, pooling)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,10 @@ class BothPoolings(ModelFeatures):
         with torch.inference_mode():
             found = self.model(wave.to(device), samples)
             return torch.cat([found.clip("cls"), found.clip("mean")], dim=1)
+
+    def fingerprint(self) -> str:
+        """Of the model; other than that of one pooling."""
+        return hashlib.sha256(f"both {super().fingerprint()}".encode()).hexdigest()
 
 
 def score_model(model: AudioModel, sets: Mapping[str, Sequence[Clip]]) -> list[Score]:

@@ -14,6 +14,7 @@ from sslam.ablation.suite import Suite
 from sslam.benchmarks.published import published
 
 LEVEL = 0.95
+Key = tuple[str, str, str, str, str]  # row, set, pooling, metric, part
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
     """A line for each row that has a finished run and each of its scores, in the suite's order."""
-    values: dict[tuple[str, ...], dict[int, float]] = {}
-    clips: dict[tuple[str, ...], int] = {}
+    values: dict[Key, dict[int, float]] = {}
+    clips: dict[Key, int] = {}
     for run in runs:
         for score in run.scores:
             key = (run.row, score.set, score.pooling, score.metric, score.part)
@@ -78,19 +79,15 @@ def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
     names = {row.name: row.published for row in suite.rows}
     lines = []
     for key in sorted(values, key=lambda each: order[each[0]]):
-        row, *rest = key
-        base = values.get((suite.reference, *rest), {})
+        row, name, pooling, metric, part = key
+        base = values.get((suite.reference, name, pooling, metric, part), {})
         lines.append(
             Line(
-                row,
-                rest[0],
-                rest[1],
-                rest[2],
-                rest[3],
-                clips[key],
-                estimate(list(values[key].values())),
-                None if row == suite.reference else _paired(values[key], base),
-                _published(names[row], rest[3]),
+                *key,
+                clips=clips[key],
+                score=estimate(list(values[key].values())),
+                gain=None if row == suite.reference else _paired(values[key], base),
+                published=_published(names[row], part),
             )
         )
     return lines
