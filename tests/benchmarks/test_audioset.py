@@ -2,12 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sslam.benchmarks.audioset import AS_2M, AS_20K, clip_weights, weighted_order
+from sslam.benchmarks.audioset import AS_2M, AS_20K
 from sslam.benchmarks.verification import verify
-from sslam.data.manifest import Clip
 from sslam.errors import InputError
 
 SPEECH, MAN = "/m/09x0r", "/m/05zppz"
@@ -81,35 +79,6 @@ def test_released_manifests_give_the_same_names(tmp_path: Path, sound) -> None:
     clips = AS_20K.prepare(tmp_path)
     assert {clip.split for clip in clips} == {"train", "test"}
     assert clips[0].labels == ("Speech", "Male speech, man speaking")
-
-
-def test_weights_are_the_formula_computed_by_hand() -> None:
-    clips = [Clip(Path("a"), ("x", "y")), Clip(Path("b"), ("x",)), Clip(Path("c"))]
-    x, y = 1000 / 2.01, 1000 / 1.01
-    expected = np.array([x + y, x, 0.0])
-    np.testing.assert_allclose(clip_weights(clips), expected / expected.sum())
-
-
-def test_weighted_order_repeats_nothing_and_depends_on_seed_and_epoch_alone() -> None:
-    weights = clip_weights([Clip(Path(str(i)), (f"class {i % 7}",)) for i in range(50)])
-    first = weighted_order(weights, 30, seed=1, epoch=0)
-    assert len(set(first.tolist())) == 30
-    np.testing.assert_array_equal(first, weighted_order(weights, 30, seed=1, epoch=0))
-    assert not np.array_equal(first, weighted_order(weights, 30, seed=1, epoch=1))
-
-
-def test_weighted_order_draws_rare_clips_more_often() -> None:
-    clips = [Clip(Path(str(i)), ("rare" if i < 2 else "common",)) for i in range(100)]
-    weights = clip_weights(clips)
-    drawn = [weighted_order(weights, 10, seed=0, epoch=epoch) for epoch in range(50)]
-    rare = np.mean([np.isin([0, 1], order).mean() for order in drawn])
-    common = np.mean([(order >= 2).sum() / 98 for order in drawn])
-    assert rare > 5 * common
-
-
-def test_weights_without_labels_are_refused() -> None:
-    with pytest.raises(InputError, match="none of 1 clips has a label"):
-        clip_weights([Clip(Path("a"))])
 
 
 def test_scored(folder: Path, sound, score) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, SplitSize
 from sslam.benchmarks.layout import audio_by_stem, distinct, find_below, read_lines, read_manifests
@@ -110,36 +107,6 @@ def read_segments(table: Path) -> list[Segment]:
         except ValueError as error:
             raise InputError(f"{table}: {row} is not 'id, start, end, \"labels\"'") from error
     return segments
-
-
-def clip_weights(clips: Sequence[Clip]) -> np.ndarray:
-    """(clips,) how often to draw each clip, summing to 1: rare classes weigh more.
-
-    A class weighs 1000 / (count + 0.01); a clip weighs the sum over its labels. The formula is
-    AudioMAE's; that the paper's own weights follow it is probable but not published.
-
-    Raises:
-        InputError: no clip has a label.
-    """
-    counts = Counter(label for clip in clips for label in set(clip.labels))
-    if not counts:
-        raise InputError(f"none of {len(clips)} clips has a label; weights need labels")
-    class_weight = {label: 1000 / (count + 0.01) for label, count in counts.items()}
-    weights = np.array([sum(class_weight[label] for label in set(c.labels)) for c in clips])
-    shares: np.ndarray = weights / weights.sum()
-    return shares
-
-
-def weighted_order(weights: np.ndarray, draws: int, seed: int, epoch: int) -> np.ndarray:
-    """(min(draws, clips that can be drawn),) clip indices of one epoch, without replacement.
-
-    A pure function of ``seed`` and ``epoch``, so that every worker draws the same list.
-    """
-    rng = np.random.default_rng((seed, epoch))
-    drawable = int(np.count_nonzero(weights))
-    size = min(draws, drawable)
-    order: np.ndarray = rng.choice(len(weights), size=size, replace=False, p=weights)
-    return order
 
 
 _NAMES = tuple(label.name for label in audioset_labels())

@@ -53,8 +53,7 @@ def clip_weights(targets: NDArray[np.bool_]) -> NDArray[np.float64]:
 class Draws:
     """Which clips an epoch takes, in which order: a pure function of seed and epoch.
 
-    Raises:
-        InputError: more draws without replacement than clips that have a weight.
+    Draws without replacement are at most as many as the clips that have a label.
     """
 
     def __init__(self, targets: NDArray[np.bool_], config: SamplingConfig, seed: int) -> None:
@@ -63,12 +62,7 @@ class Draws:
         self._replacement, self._seed = config.replacement, seed
         self._weights = None if config.kind == "uniform" else clip_weights(targets)
         if self._weights is not None and not config.replacement:
-            possible = int((self._weights > 0).sum())
-            if self.count > possible:
-                raise InputError(
-                    f"sampling.draws {self.count} without replacement from {possible} labelled "
-                    "clips: give fewer draws, or sampling.replacement true"
-                )
+            self.count = min(self.count, int((self._weights > 0).sum()))
         self.epoch = lru_cache(EPOCHS_KEPT)(self._draw)
 
     def _draw(self, epoch: int) -> NDArray[np.int64]:

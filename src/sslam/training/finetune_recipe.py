@@ -80,9 +80,9 @@ class SelectionConfig(_Frozen):
     """Which weights are kept: the best on validation clips, or the last.
 
     ``valid`` takes the clips of that split or, where there are none, holds out ``share`` of the
-    training clips; with a share of 0 it then keeps the last weights instead. ``test`` selects on the clips that are reported, as the published runs did.
-    Validation comes ``every_epochs`` or, where given, ``every_steps``; after ``patience``
-    validations without a gain the run ends.
+    training clips; with a share of 0 it then keeps the last weights instead. ``test`` selects on
+    the clips that are reported, as the published runs did. Validation comes ``every_epochs`` or,
+    where given, ``every_steps``; after ``patience`` validations without a gain the run ends.
     """
 
     by: Literal["valid", "test", "last"] = "valid"
