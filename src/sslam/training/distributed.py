@@ -13,8 +13,8 @@ import torch.distributed as dist
 from sslam.errors import InputError, SslamError
 from sslam.training.ranks import Ranks
 
-# Processes that torchrun started together find each other in seconds. Where one dies meanwhile, gloo
-# can wait for it until the timeout: it must not be the one of a slow step or a long checkpoint.
+# Processes that torchrun started together find each other in seconds. Where one dies meanwhile,
+# gloo can wait for it until the timeout, which thus must not be that of a long checkpoint.
 CONNECT_S = 60.0
 # What a transport says when the process at its other end is gone or does not answer.
 _LOST = ("gloo", "NCCL", "Connection", "Timed out", "timed out", "Socket")
@@ -60,8 +60,8 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"the processes of the run do not find each other ({reason}): start them with torchrun, "
-            "and see GLOO_SOCKET_IFNAME in docs/scale.md"
+            f"the processes of the run do not find each other ({reason}): start them with "
+            "torchrun, and see GLOO_SOCKET_IFNAME in docs/scale.md"
         ) from error
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())

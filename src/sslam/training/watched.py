@@ -26,8 +26,7 @@ class WatchedBootstrap(Bootstrap):
         """See :meth:`Bootstrap.predict`."""
         prediction = super().predict(inputs, views, noise)
         if self.watching:  # a group may come in pieces
-            cls = prediction.cls.detach()
-            self.watched = cls if self.watched is None else torch.cat([self.watched, cls])
+            self.watched.append(prediction.cls.detach())
         return prediction
 
 
