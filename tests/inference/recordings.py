@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -13,7 +14,7 @@ from sslam.model.config import EncoderConfig
 from sslam.weights.native import save_folder
 
 
-def small_model(width: int = 32, depth: int = 1, **options: object) -> AudioModel:
+def small_model(width: int = 32, depth: int = 1, **options: Any) -> AudioModel:
     """Random weights, the same every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -21,7 +22,7 @@ def small_model(width: int = 32, depth: int = 1, **options: object) -> AudioMode
         return AudioModel(AudioModelConfig(encoder=sizes, **options)).eval()
 
 
-def saved_model(folder: Path, **options: object) -> Path:
+def saved_model(folder: Path, **options: Any) -> Path:
     """A small model's folder."""
     save_folder(small_model(**options), folder)
     return folder
