@@ -16,7 +16,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -81,7 +81,7 @@ class Tested:
 
     name: str
     encoder: ClipEncoder
-    columns: slice = slice(None)
+    columns: slice = field(default_factory=lambda: slice(None))
 
 
 def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
