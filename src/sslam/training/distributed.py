@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from sslam.errors import InputError, SslamError
+from sslam.training.meeting import fresh_store
 from sslam.training.ranks import Ranks
 
 # Processes that torchrun started together find each other in seconds. Where one dies meanwhile,
@@ -55,7 +56,7 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, CONNECT_S)))
+        _connect(backend, min(timeout_s, CONNECT_S))
         dist.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -75,3 +76,11 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _connect(backend: str, timeout_s: float) -> None:
+    patience = timedelta(seconds=timeout_s)
+    store, rank, world = next(dist.rendezvous("env://", timeout=patience))
+    store.set_timeout(patience)
+    fresh = fresh_store(store, rank, world, timeout_s)
+    dist.init_process_group(backend, store=fresh, rank=rank, world_size=world, timeout=patience)
