@@ -169,7 +169,7 @@ class FineTuning:
         tensors = {f"{part}.{n}": t for part, named in parts.items() for n, t in named.items()}
         best = {
             "step": self.best.step,
-            "value": self.best.value if self.best.figures else None,
+            "value": self.best.value if math.isfinite(self.best.value) else None,
             "figures": self.best.figures,
             "since": self.best.since,
         }
@@ -268,6 +268,7 @@ class FineTuning:
         """Score the weights that would be kept; keep them if they are the best so far."""
         figures = self._figures()
         name, value = next(iter(figures.items()))
+        value = -math.inf if math.isnan(value) else value  # nothing to score: never the best
         if value > self.best.value or self.best.figures is None:
             self.best = Best(done, value, dict(figures))
             self._best_weights = {n: t.clone() for n, t in self._latest().items()}
