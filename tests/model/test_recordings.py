@@ -41,6 +41,20 @@ def test_a_list_gives_what_each_gives_alone() -> None:
             np.testing.assert_allclose(one, other, atol=1e-5, rtol=0, err_msg=name)
 
 
+def test_where_padding_is_content_there_is_as_much_as_in_training() -> None:
+    net = model(mask_padding=False, window_s=4.0)
+    waves = [noise(seconds, n) for n, seconds in enumerate((0.5, 4.0, 2.9))]
+    for wave, together in zip(waves, net.embed(waves), strict=True):
+        padded = net.front_end(torch.from_numpy(wave)[None], frames=400).logmel
+        with torch.no_grad():
+            expected = net.encoder(padded)
+        np.testing.assert_allclose(together.clip, expected.cls[0], atol=1e-5)
+        steps = len(together.frames)
+        assert 0 <= steps * STEP_S - len(wave) / RATE_HZ < STEP_S
+        patches = expected.patches[0].unflatten(0, (25, 8))
+        np.testing.assert_allclose(together.frames, patches.mean(dim=1)[:steps], atol=1e-5)
+
+
 def test_vectors_are_those_of_the_network() -> None:
     net, wave = model(labels=("dog", "cat")), noise(2.0)
     with torch.no_grad():

@@ -95,23 +95,29 @@ class Network(nn.Module):
         """Where the weights lie."""
         return self.encoder.cls.device
 
-    def forward(self, wave: Tensor, samples: Tensor | None = None) -> Features:
+    def forward(
+        self, wave: Tensor, samples: Tensor | None = None, frames: int | None = None
+    ) -> Features:
         """Encode a batch of waveforms.
 
         Args:
             wave: (B, S) float32 mono at 16 kHz.
             samples: (B,) real samples of each clip; all S when omitted.
+            frames: length of the log-mels, by cropping or padding; that of the longest clip when
+                omitted.
 
         Raises:
             InputError: a clip shorter than one frame, or longer than the position table.
         """
-        logmels = self.front_end(wave, samples)
+        logmels = self.front_end(wave, samples, frames)
         encoding: Encoding = self.encoder(logmels.logmel, self._real(logmels, samples))
         return Features(encoding.tokens, encoding.grid, self._times(logmels.frames, encoding.grid))
 
-    def clip_tokens(self, wave: Tensor, samples: Tensor | None = None) -> Tensor:
+    def clip_tokens(
+        self, wave: Tensor, samples: Tensor | None = None, frames: int | None = None
+    ) -> Tensor:
         """``forward(...).cls`` without computing the last block's patches. -> (B, D)."""
-        logmels = self.front_end(wave, samples)
+        logmels = self.front_end(wave, samples, frames)
         return self.encoder.clip_token(logmels.logmel, self._real(logmels, samples))
 
     def logits(self, features: Features) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sslam.audio.io import RATE_HZ
 from sslam.audio.windows import SHORTEST_S, Window, sliding_windows
 from sslam.errors import AudioError, InputError
-from sslam.features.logmel import FRAME_SAMPLES, HOP_SAMPLES, n_samples
+from sslam.features.logmel import FRAME_SAMPLES, HOP_SAMPLES, n_frames, n_samples
 from sslam.model.network import Network, Pooling
 
 Audio = str | Path | NDArray[np.floating] | Tensor
@@ -172,13 +172,13 @@ def encode_batch(network: Network, waves: Sequence[Array], wanted: Wanted) -> li
     """
     wave, samples = pad_waves(waves)
     wave = wave.to(network.device)
-    own = network.config.pooling
+    own, frames = network.config.pooling, _padded_frames(network, int(samples.max()))
     all_cls = wanted.pooling == "cls" and (own == "cls" or not wanted.logits)
     if all_cls and not wanted.frames and not wanted.patches:
-        clips = network.clip_tokens(wave, samples)
+        clips = network.clip_tokens(wave, samples, frames)
         scores = _numpy(network.classify(clips)) if wanted.logits else None
         return _share(_numpy(clips), None, scores, None, wanted)
-    features = network(wave, samples)
+    features = network(wave, samples, frames)
     scores = _numpy(network.logits(features)) if wanted.logits else None
     patches = _numpy(features.patches.unflatten(1, features.grid))
     vectors = _numpy(features.clip(wanted.pooling))
@@ -223,6 +223,17 @@ def _share(
             )
         )
     return shares
+
+
+def _padded_frames(network: Network, longest: int) -> int | None:
+    """Where padding is content, as much of it as the model was trained with; else as it comes."""
+    if network.config.mask_padding:
+        return None
+    side = network.config.encoder.patch
+    usual = min(
+        round(network.config.window_s * RATE_HZ / HOP_SAMPLES), network.config.encoder.max_frames
+    )
+    return -(-max(usual, n_frames(longest)) // side) * side
 
 
 def _longest_s(network: Network) -> float:
