@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from sslam.errors import InputError, SslamError
 from sslam.training.meeting import fresh_store
@@ -80,7 +81,7 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
 
 def _connect(backend: str, timeout_s: float) -> None:
     patience = timedelta(seconds=timeout_s)
-    store, rank, world = next(dist.rendezvous("env://", timeout=patience))
+    store, rank, world = next(rendezvous("env://", timeout=patience))
     store.set_timeout(patience)
     fresh = fresh_store(store, rank, world, timeout_s)
     dist.init_process_group(backend, store=fresh, rank=rank, world_size=world, timeout=patience)

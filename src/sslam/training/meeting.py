@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 import uuid
 
-import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from sslam.errors import InputError
 
 _POLL_S = 0.02
 
 
-def fresh_store(store: dist.Store, rank: int, world: int, timeout_s: float) -> dist.Store:
+def fresh_store(store: Store, rank: int, world: int, timeout_s: float) -> Store:
     """A part of ``store`` that only the processes of this start use; all ranks call.
 
     Raises:
@@ -25,10 +25,10 @@ def fresh_store(store: dist.Store, rank: int, world: int, timeout_s: float) -> d
     """
     end = time.monotonic() + timeout_s
     place = _invite(store, world, end) if rank == 0 else _follow(store, rank, end)
-    return dist.PrefixStore(place, store)
+    return PrefixStore(place, store)
 
 
-def _invite(store: dist.Store, world: int, end: float) -> str:
+def _invite(store: Store, world: int, end: float) -> str:
     place = uuid.uuid4().hex
     missing = set(range(1, world))
     while missing:
@@ -42,7 +42,7 @@ def _invite(store: dist.Store, world: int, end: float) -> str:
     return place
 
 
-def _follow(store: dist.Store, rank: int, end: float) -> str:
+def _follow(store: Store, rank: int, end: float) -> str:
     name = uuid.uuid4().hex
     store.set(f"name/{rank}", name)
     while not store.check([f"answer/{name}"]):

@@ -77,7 +77,7 @@ class Replicated(Single):
         # No buffer changes, so none has to travel again at every pass; torch renamed the option.
         options = inspect.signature(nn.parallel.DistributedDataParallel).parameters
         renamed = "forward_sync_buffers"
-        once = {renamed if renamed in options else "broadcast_buffers": False}
+        once: dict[str, Any] = {renamed if renamed in options else "broadcast_buffers": False}
         self._ddp = nn.parallel.DistributedDataParallel(
             bootstrap, gradient_as_bucket_view=True, **once
         )
