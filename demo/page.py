@@ -86,7 +86,8 @@ def build_page(
     page.figure(*mixing_pictures(example), caption="A pair from the training recordings.")
     page.section("What the student sees").text(MASKING)
     page.figure(*mask_pictures(example), caption="Grey squares are hidden from the student.")
-    page.section("The training").text(CURVES).figure(*training_pictures(metrics))
+    page.section("The training").text(CURVES)
+    page.figure(*training_pictures(metrics), caption="Two stages, one after the other.")
     page.section("Facts").table(["", ""], [[key, value] for key, value in facts.items()])
     return page
 

@@ -46,7 +46,7 @@ class Example:
     windows: Windows
     masked: NDArray[np.bool_]  # (N,)
     grid: Grid
-    patch: int
+    labels: tuple[str, str]  # of partner and host
 
 
 def make_example(recipe: Recipe, partner: Clip, host: Clip) -> Example:
@@ -67,16 +67,17 @@ def make_example(recipe: Recipe, partner: Clip, host: Clip) -> Example:
         views.windows,
         masked,
         recipe.grid,
-        patch,
+        (_words(partner), _words(host)),
     )
 
 
 def mixing_pictures(example: Example) -> list[str]:
     """Host, partner and mixture; white frames show where the host is alone."""
+    partner, host = example.labels
     shown = {
-        "Host": example.host,
-        "Partner": example.partner,
-        "Mixture": example.mixture,
+        f"Host: {host}": example.host,
+        f"Partner: {partner}": example.partner,
+        "Mixture of both": example.mixture,
     }
     limits = _limits(list(shown.values()))
     pictures = [_spectrogram(values, name, limits) for name, values in shown.items()]
@@ -97,9 +98,10 @@ def training_pictures(metrics: Path) -> list[str]:
     return [
         line_chart(
             _curves(lines, LOSSES),
-            "What is learnt: losses",
-            "step",
-            "squared error (lower: better)",
+            "Losses: how wrong the guesses are",
+            "step of training",
+            "squared error (lower is better)",
+            width=CHART_WIDTH,
         ),
         line_chart(
             _curves(lines, VARIANCES),
@@ -158,6 +160,10 @@ def _running_mean(values: Sequence[float]) -> list[float]:
     return [
         float(np.mean(values[max(0, i + 1 - SMOOTHING_STEPS) : i + 1])) for i in range(len(values))
     ]
+
+
+def _words(clip: Clip) -> str:
+    return ", ".join(clip.labels).replace("_", " ")
 
 
 def _limits(arrays: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
