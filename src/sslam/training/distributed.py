@@ -70,7 +70,7 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
     except RuntimeError as error:
         if not any(word in str(error) for word in _LOST):
             raise
-        reason = str(error).splitlines()[0].rpartition("] ")[2]
+        reason = str(error).splitlines()[0].rpartition("] ")[2].partition(". ")[0]
         raise RankLostError(
             f"rank {os.environ['RANK']} lost contact with another process of the run ({reason}): "
             "the same command goes on from the last checkpoint"
