@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sslam.model.embedding import Embedding as Embedding
     from sslam.model.embedding import Tagging as Tagging
     from sslam.weights.native import save_folder as save_folder
+    from sslam.weights.publish import from_pretrained as from_pretrained
+    from sslam.weights.publish import push_to_hub as push_to_hub
+    from sslam.weights.publish import save_pretrained as save_pretrained
     from sslam.weights.zoo import load_model as load_model
 
     __version__: str
@@ -29,9 +32,12 @@ _HOMES = {
     "Embedding": "sslam.model.embedding",
     "SslamError": "sslam.errors",
     "Tagging": "sslam.model.embedding",
+    "from_pretrained": "sslam.weights.publish",
     "load_model": "sslam.weights.zoo",
+    "push_to_hub": "sslam.weights.publish",
     "read_audio": "sslam.audio.io",
     "save_folder": "sslam.weights.native",
+    "save_pretrained": "sslam.weights.publish",
 }
 
 __all__ = [
@@ -41,9 +47,12 @@ __all__ = [
     "SslamError",
     "Tagging",
     "__version__",
+    "from_pretrained",
     "load_model",
+    "push_to_hub",
     "read_audio",
     "save_folder",
+    "save_pretrained",
 ]
 
 
