@@ -139,7 +139,7 @@ class Bootstrap(nn.Module):
         seen = _rows(tokens, visible).view(-1, visible.shape[-1], tokens.shape[-1])
         encoded = self.student.run(self.student.with_cls(seen))
 
-        canvas = self._mask_noise(len(seen), grid, noise).to(encoded)
+        canvas = self._mask_noise(kinds, views.masked, grid, noise).to(encoded)
         canvas.flatten(0, 1).index_copy_(
             0, _row_indices(visible.flatten(0, 1), grid), encoded[:, 1:].flatten(0, 1)
         )
@@ -218,13 +218,18 @@ class Bootstrap(nn.Module):
         size = clips_at_once(hosts.device, tokens_per_clip) if chosen is None else chosen
         return pieces(len(hosts), size)
 
-    def _mask_noise(self, sequences: int, grid: Grid, noise: Generator) -> Tensor:
-        """What stands at masked patches before they are filled in. -> (S, N, D)."""
-        size = (sequences, grid.patches, self.student.config.width)
-        if self.objective.mask_noise == 0:
-            return torch.zeros(size, device=noise.device)
-        drawn = torch.randn(size, generator=noise, device=noise.device)
-        return drawn.mul_(self.objective.mask_noise)
+    def _mask_noise(self, kinds: int, masked: Tensor, grid: Grid, noise: Generator) -> Tensor:
+        """What stands at masked patches before they are filled in. -> (V · B · M, N, D).
+
+        Drawn clip by clip, so that a clip gets the same whatever piece of the group it is in.
+        """
+        clips, masks = masked.shape[:2]
+        size = (clips, kinds, masks, grid.patches, self.student.config.width)
+        drawn = torch.zeros(size, device=noise.device)
+        if self.objective.mask_noise:
+            for clip in drawn:
+                clip.normal_(std=self.objective.mask_noise, generator=noise)
+        return drawn.transpose(0, 1).flatten(0, 2)
 
 
 def _row_indices(patches: Tensor, grid: Grid) -> Tensor:
