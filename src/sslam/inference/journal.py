@@ -23,6 +23,7 @@ from sslam.data.manifest import Clip
 from sslam.errors import InputError
 
 FORMAT = 1
+BLOCK_BYTES = 2**22
 _ROWS, _JOURNAL, _JOB, _LOCK = "rows.bin", "journal.jsonl", "job.json", ".lock"
 Rows = NDArray[np.void]
 Settings = dict[str, Any]
@@ -47,6 +48,23 @@ class Done:
 def key_of(clip: Clip) -> tuple[str, float, float | None]:
     """As `Done.key`."""
     return str(clip.path), clip.start_s, clip.end_s
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """Rows on the disk, read a block at a time: mapped, they would count as this process's."""
+
+    path: Path
+    dtype: np.dtype[np.void]
+    count: int
+
+    def blocks(self) -> Iterator[Rows]:
+        """All rows in order, in arrays of a few megabytes."""
+        size = max(1, BLOCK_BYTES // self.dtype.itemsize)
+        with self.path.open("rb") as file:
+            for start in range(0, self.count, size):
+                count = min(size, self.count - start)
+                yield np.frombuffer(file.read(count * self.dtype.itemsize), self.dtype)
 
 
 @dataclass
@@ -90,12 +108,9 @@ class Journal:
         self.done += fresh
         self.rows = self._written
 
-    def table(self) -> Rows:
-        """The committed rows, mapped from the disk. (R,) of the row type."""
-        path = self.folder / _ROWS
-        if not self.rows:
-            return np.empty(0, self.row)
-        return np.memmap(path, self.row, "r", shape=(self.rows,))
+    def table(self) -> RowFile:
+        """The committed rows."""
+        return RowFile(self.folder / _ROWS, self.row, self.rows)
 
     def remove(self) -> None:
         """End the job: the folder goes, at once as far as a later job can see."""

@@ -6,17 +6,15 @@ import csv
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslam.errors import InputError, require_extra
-from sslam.inference.journal import Done, Rows, Settings, write_whole
-
-BLOCK_BYTES = 2**24  # of rows at a time
+from sslam.inference.journal import Done, RowFile, Settings, write_whole
 
 
 def vector_row(width: int) -> np.dtype[np.void]:
@@ -49,7 +47,7 @@ def check_writable(out: Path) -> None:
 
 
 def write_table(
-    out: Path, rows: Rows, paths: Sequence[str], labels: Sequence[str], settings: Settings
+    out: Path, rows: RowFile, paths: Sequence[str], labels: Sequence[str], settings: Settings
 ) -> None:
     """Write ``rows`` as ``out``, whole or not at all.
 
@@ -89,14 +87,8 @@ class _Lines:
         self.text.append(line)
 
 
-def _blocks(rows: Rows) -> Iterator[Rows]:
-    size = max(1, BLOCK_BYTES // rows.dtype.itemsize)
-    for start in range(0, len(rows), size):
-        yield np.array(rows[start : start + size])
-
-
 def _write_parquet(
-    path: Path, rows: Rows, paths: Sequence[str], labels: Sequence[str], settings: Settings
+    path: Path, rows: RowFile, paths: Sequence[str], labels: Sequence[str], settings: Settings
 ) -> None:
     pa: Any = require_extra("pyarrow", "data")
     parquet: Any = require_extra("pyarrow.parquet", "data")
@@ -112,7 +104,7 @@ def _write_parquet(
     schema = pa.schema(columns, metadata=metadata)
     shown = pa.array([_text(each) for each in paths], pa.string())
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for block in _blocks(rows):
+        for block in rows.blocks():
             files = block["file"].astype(np.int32)
             arrays = [
                 pa.DictionaryArray.from_arrays(files, shown),
@@ -130,7 +122,7 @@ def _write_parquet(
 
 
 def _write_csv(
-    path: Path, rows: Rows, paths: Sequence[str], labels: Sequence[str], settings: Settings
+    path: Path, rows: RowFile, paths: Sequence[str], labels: Sequence[str], settings: Settings
 ) -> None:
     del settings  # they lie beside it, in X.csv.job.json
     is_vector = "vector" in (rows.dtype.names or ())
@@ -141,7 +133,7 @@ def _write_csv(
         writer.writerow(
             ["path", "start_s", "end_s", *(columns if is_vector else ("label", "score"))]
         )
-        for block in _blocks(rows):
+        for block in rows.blocks():
             for row in block:
                 values = (
                     [_digits(value) for value in row["vector"]]
@@ -153,18 +145,33 @@ def _write_csv(
 
 
 def _write_npz(
-    path: Path, rows: Rows, paths: Sequence[str], labels: Sequence[str], settings: Settings
+    path: Path, rows: RowFile, paths: Sequence[str], labels: Sequence[str], settings: Settings
 ) -> None:
-    arrays: dict[str, NDArray[Any]] = {
+    facts: dict[str, NDArray[Any]] = {
         "paths": np.array([_text(each) for each in paths], dtype=np.str_),
         "labels": np.array(list(labels), dtype=np.str_),
         "settings": np.array(json.dumps(settings)),
-        **{name: rows[name] for name in rows.dtype.names or ()},
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        for name, array in facts.items():
+            with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
+        for name in rows.dtype.names or ():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                _write_column(file, rows, name)
+
+
+def _write_column(file: IO[bytes], rows: RowFile, name: str) -> None:
+    """One field of the rows as an array in NumPy's own format, a block at a time."""
+    kind = rows.dtype[name]
+    header = {
+        "descr": np.lib.format.dtype_to_descr(kind.base),
+        "fortran_order": False,
+        "shape": (rows.count, *kind.shape),
+    }
+    np.lib.format.write_array_header_2_0(file, header)
+    for block in rows.blocks():
+        file.write(np.ascontiguousarray(block[name]).tobytes())
 
 
 def _text(path: str) -> str:
@@ -177,5 +184,5 @@ def _digits(value: np.float32) -> str:
     return str(np.format_float_positional(value, unique=True, trim="-"))
 
 
-_Write = Callable[[Path, Rows, Sequence[str], Sequence[str], Settings], None]
+_Write = Callable[[Path, RowFile, Sequence[str], Sequence[str], Settings], None]
 WRITERS: dict[str, _Write] = {".parquet": _write_parquet, ".csv": _write_csv, ".npz": _write_npz}
