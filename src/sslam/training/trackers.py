@@ -38,7 +38,7 @@ def open_tracker(
     """
     if service == "tensorboard":
         return TensorBoard(folder / "tensorboard", step)
-    package = require_extra(service, "track" if service == "trackio" else "wandb")
+    package = require_extra(service, service)
     return _service(package, service, folder, run, config)
 
 
