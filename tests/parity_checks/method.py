@@ -158,7 +158,11 @@ def target_checks(name: str, at: Scene) -> Iterator[Check]:
     inputs = at.method.inputs(at.hosts, at.views.windows)
     targets = at.method.targets(at.hosts, inputs, at.views.windows)
     patches, arrays = targets.patches.flatten(0, 1), at.arrays
-    ours = {"targets": patches, "cls_target": targets.cls.flatten(0, 1), "y_mix_patch": targets.retention}
+    ours = {
+        "targets": patches,
+        "cls_target": targets.cls.flatten(0, 1),
+        "y_mix_patch": targets.retention,
+    }
     for key, tensor in ours.items():
         if key in arrays and tensor is not None:
             yield close(f"{name}/{key}", tensor, arrays[key], TARGET)

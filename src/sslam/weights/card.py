@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -150,7 +151,7 @@ def _classes(config: AudioModelConfig) -> str:
     return f"## Classes\n\n{len(config.labels)}, of which {kind} holds for a clip.\n\n{names}"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, ("---",) * len(header), *(tuple(map(_escaped, row)) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
