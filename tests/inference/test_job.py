@@ -258,12 +258,13 @@ def test_killed_jobs_end_as_if_nothing_had_happened(
     run_job(model, clips, whole)
     lasts_s = time.monotonic() - started_s
     rng, kills, journals, completed = random.Random(0), 0, set(), 0
-    while kills < KILLS:
+    while kills < KILLS or completed < 1 or len(journals) <= 3:
+        assert kills < 20 * KILLS, f"{completed} completed, journals of {journals} lines"
         process = multiprocessing.get_context("fork").Process(
             target=run_job, args=(model, clips, out)
         )
         process.start()
-        process.join(rng.uniform(0.0, 0.7) * lasts_s)
+        process.join(rng.uniform(0.0, 1.2) * lasts_s)
         if process.exitcode is None:
             process.kill()
             kills += 1
@@ -276,7 +277,6 @@ def test_killed_jobs_end_as_if_nothing_had_happened(
             out.unlink()
     run_job(model, clips, out)
     check_same(whole, out)
-    assert completed >= 1 and len(journals) > 3
 
 
 def check_same(whole: Path, out: Path) -> None:
