@@ -55,8 +55,9 @@ class Args:
     probe: Literal["linear", "knn"] = "linear"
     """Logistic regression or nearest neighbours."""
 
-    pooling: Literal["cls", "mean"] = "cls"
-    """A model's clip vector: the CLS token or the mean of the patches; a backbone's is its mean."""
+    pooling: Literal["cls", "mean"] | None = None
+    """A model's clip vector: CLS token or mean of patches, by default its own choice; a backbone's
+    is its mean."""
 
     batch: int = 32
     """Clips encoded at a time."""

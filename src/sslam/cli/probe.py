@@ -39,8 +39,8 @@ class Args:
     baseline: Baseline | None = None
     """Probe log-mel statistics: logmel gives both forms, logmel-segments the larger one."""
 
-    pooling: Literal["cls", "mean"] = "cls"
-    """A clip's vector: the CLS token or the mean of the patches."""
+    pooling: Literal["cls", "mean"] | None = None
+    """A clip's vector: CLS token or mean of patches; by default the model's own choice."""
 
     probe: Literal["linear", "knn", "attentive"] = "linear"
     """Logistic regression, nearest neighbours, or attention pooling over the patches."""

@@ -30,10 +30,12 @@ class ModelFeatures:
 
     Args:
         model: put into evaluation mode here.
-        pooling: ``cls`` takes the CLS token, ``mean`` the mean of the patches.
+        pooling: ``cls`` takes the CLS token, ``mean`` the mean of the patches; the model's own
+            when omitted.
     """
 
-    def __init__(self, model: AudioModel, pooling: Pooling = "cls") -> None:
+    def __init__(self, model: AudioModel, pooling: Pooling | None = None) -> None:
+        pooling = model.config.pooling if pooling is None else pooling
         if pooling not in ("cls", "mean"):
             raise InputError(f"pooling '{pooling}' is unknown; give cls or mean")
         model.eval()
