@@ -33,7 +33,9 @@ _EXTRAS = {
     "data": ("pyarrow",),
     "track": ("tensorboard",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
-    "cluster": ("ray",),
+    "sed": ("sed_scores_eval",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
 }
 _SOUNDS = {  # suffix -> what soundfile calls it
     "wav": ("WAV", "PCM_16"),

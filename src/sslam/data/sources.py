@@ -35,6 +35,8 @@ def load_clips(source: Source | Sequence[Source], class_folders: bool = False) -
     if not clips:
         raise InputError("no clips were given; give a folder, audio files or a manifest")
     if not any(clip.storage.exists(clip.path) for clip in clips):
+        if len(clips) == 1:
+            raise InputError(f"{clips[0].path}: no such file or folder; check the path")
         raise InputError(
             f"none of the {len(clips)} listed files exists; the first is {clips[0].path}: "
             f"check the path it starts from"
