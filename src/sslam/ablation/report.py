@@ -13,6 +13,7 @@ from sslam.ablation.suite import Suite
 from sslam.ablation.summary import Estimate, Line
 from sslam.evaluation.plots import Bars, bar_chart
 from sslam.evaluation.report import Report
+from sslam.files import whole, write_text
 
 COLUMNS = (
     "row", "set", "pooling", "metric", "part", "test_clips", "seeds", "mean", "low", "high",
@@ -25,13 +26,14 @@ Show = Callable[[Line], str]
 
 def write_report(suite: Suite, lines: Sequence[Line], wanted: int, done: int, out: Path) -> None:
     """Write table.csv, table.md and report.html into ``out``; each appears whole."""
-    _replace(out / "table.md", markdown(suite, lines, wanted, done))
-    partial = out / "table.csv.partial"
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    write_text(out / "table.md", markdown(suite, lines, wanted, done))
+    with (
+        whole(out / "table.csv") as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(_cells(line) for line in lines)
-    partial.replace(out / "table.csv")
     page(suite, lines, wanted, done).write(out / "report.html")
 
 
@@ -149,9 +151,3 @@ def _cells(line: Line) -> list[Cell]:
 def _unique(values: Iterable[T]) -> list[T]:
     """Without repeats, in the order of first appearance."""
     return list(dict.fromkeys(values))
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -14,6 +14,7 @@ from sslam.ablation.suite import Row, Suite
 from sslam.data.manifest import Clip
 from sslam.data.sources import load_clips
 from sslam.errors import InputError
+from sslam.files import write_text
 from sslam.training.pretrain import Place, pretrain
 from sslam.training.run import Outcome
 from sslam.training.stopping import Ending
@@ -109,9 +110,7 @@ def run_one(materials: Materials, row: Row, seed: int, init: Path) -> Finished:
     sets = read_sets(materials.sets)
     scores = tuple(score_model(load_folder(folder / "model"), sets))
     content = {"identity": identity, "scores": [asdict(score) for score in scores]}
-    partial = folder / f"{SCORES}.partial"
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / SCORES)
+    write_text(folder / SCORES, json.dumps(content, indent=1) + "\n")
     for bulky in ("checkpoints", "stages"):  # only needed to go on with a run
         shutil.rmtree(folder / bulky, ignore_errors=True)
     return Finished(row.name, seed, scores)

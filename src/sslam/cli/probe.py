@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sslam.files import write_text
+
 if TYPE_CHECKING:
     from sslam.data.manifest import Clip, Skipped
     from sslam.evaluation.encoders import ClipEncoder
@@ -78,7 +80,7 @@ def run(args: Args) -> int:
     for name, encoder in _encoders(args):
         results.append(_probe(args, name, encoder, clips))
     report = {"data": str(args.data), "settings": _settings(args), "results": results}
-    _write_whole(args.out / "results.json", json.dumps(report, indent=2) + "\n")
+    write_text(args.out / "results.json", json.dumps(report, indent=2) + "\n")
     return 0
 
 
@@ -203,12 +205,6 @@ def _write_per_class(path: Path, result: ProbeResult) -> None:
         for score in result.per_class:
             value = "" if score.positives == 0 else f"{score.average_precision:.6f}"
             writer.writerow([score.label, value, score.positives])
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _file_name(name: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from sslam.data.storage import DISK, Storage
 from sslam.errors import AudioError, InputError
+from sslam.files import whole
 
 COLUMNS = ("path", "labels", "split", "group", "start_s", "end_s", "events")
 SEPARATOR = ";"
@@ -110,12 +111,10 @@ def write_manifest(clips: Iterable[Clip], manifest: str | Path) -> None:
         InputError: a label holds ``;``, or a clip does not lie in a file of its own.
     """
     manifest = Path(manifest)
-    partial = manifest.with_name(manifest.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as lines:
+    with whole(manifest) as partial, partial.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(COLUMNS)
         writer.writerows(_row(clip, manifest) for clip in clips)
-    partial.replace(manifest)
 
 
 def _clips(manifest: Path, rows: csv.DictReader[str]) -> Iterator[Clip]:

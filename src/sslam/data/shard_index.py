@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip, Event, Skipped
 from sslam.errors import InputError
+from sslam.files import whole
 
 VERSION = 1
 # What a damaged or foreign .npz makes numpy and json raise.
@@ -97,12 +98,10 @@ class ShardIndex:
 
     def save(self, path: Path) -> None:
         """Write the index; the file appears whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with whole(path) as partial, partial.open("wb") as file:
             np.savez(file, **self._arrays())
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
 
     def _arrays(self) -> dict[str, Any]:
         shards = [[shard.name, shard.size, shard.sha256] for shard in self.shards]

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sslam.errors import InputError
+from sslam.files import write_text
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -90,9 +91,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Save the page; it appears whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.html(), encoding="utf-8")
-        partial.replace(path)
+        write_text(path, self.html())
 
     def _add(self, part: str) -> Report:
         self._parts.append(part)

@@ -15,6 +15,7 @@ import yaml
 
 from sslam.data.crops import Measured
 from sslam.errors import InputError, RecipeError
+from sslam.files import write_text
 from sslam.training.recipe_files import check_recipe
 
 FORMAT = "sslam-run-1"
@@ -131,9 +132,7 @@ class RunFolder:
             "data": asdict(corpus),
             "recipe": recipe.model_dump(mode="json"),
         }
-        temporary = self.config.with_suffix(".partial")
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        temporary.replace(self.config)
+        write_text(self.config, yaml.safe_dump(content, sort_keys=False))
         return str(content["run"])
 
     def _read(self) -> dict[str, Any]:

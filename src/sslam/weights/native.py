@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sslam.errors import CheckpointError
+from sslam.files import whole, write_text
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 
 CONFIG = "config.json"
@@ -56,7 +56,7 @@ def save_folder(
         named = {f"{part}.{n}": t for part, tensors in parts.items() for n, t in tensors.items()}
         _write_tensors(named, folder / PRETRAINING, dtype)
     text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    _replace(folder / CONFIG, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    write_text(folder / CONFIG, text + "\n")
 
 
 def load_folder(folder: str | Path) -> AudioModel:
@@ -155,17 +155,8 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     stored = {n: t.detach().cpu().to(dtype).contiguous() for n, t in tensors.items()}
-    _replace(path, lambda target: save_file(stored, target, metadata={"format": "pt"}))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside ``path`` first, so that a crash leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         partial.touch()  # with the permissions of any new file, which safetensors narrows
         mode = partial.stat().st_mode
-        write(partial)
+        save_file(stored, partial, metadata={"format": "pt"})
         partial.chmod(mode)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,12 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files of a folder of soundscapes: whole or not there, and a line when the disk is full."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 from sslam.errors import SslamError
+from sslam.files import whole
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -15,14 +14,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         SslamError: the disk is full or may not be written to; what was at ``path`` is still there.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be what is wrong
-            partial.unlink(missing_ok=True)
         raise SslamError(
             f"{path}: cannot be written ({error.strerror}); what is finished stays, so put that "
             "right and run the same command again"
