@@ -13,12 +13,12 @@ from scores import BINS, Scores
 
 from sslam.data.manifest import Clip
 from sslam.evaluation.axes import Frame
-from sslam.evaluation.embed import pad_waves
 from sslam.evaluation.intervals import Metric
 from sslam.evaluation.plots import Bars, Series, bar_chart, heatmap, line_chart
 from sslam.features.front_end import FrontEnd
 from sslam.features.grid import Grid
 from sslam.features.logmel import HOP_MS, n_samples
+from sslam.model.recordings import pad_waves
 from sslam.training.randomness import stream
 from sslam.training.recipe import Recipe
 from sslam.views.draw import draw_views

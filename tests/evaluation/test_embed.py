@@ -14,11 +14,12 @@ from torch import Tensor
 from sslam.audio.io import RATE_HZ
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
-from sslam.evaluation.embed import clip_features, pad_waves
+from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import LogmelStatistics, ModelFeatures
 from sslam.features.front_end import FrontEnd
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.model.config import EncoderConfig
+from sslam.model.recordings import pad_waves
 
 
 class Counting:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from sslam.errors import AudioError, InputError
 from sslam.evaluation.cache import FeatureCache, clip_key
 from sslam.evaluation.encoders import ClipEncoder
 from sslam.features.logmel import FRAME_MS, FRAME_SAMPLES
+from sslam.model.recordings import pad_waves
 
 BATCH_SECONDS = 640.0  # bounds memory when clips are long: 64 clips of 10 s
 Array = NDArray[np.float32]
@@ -152,12 +152,3 @@ def _read(clip: Clip) -> NDArray[np.float32]:
     if len(wave) < FRAME_SAMPLES:
         raise AudioError(clip.path, f"{len(wave)} samples are less than one frame of {FRAME_MS} ms")
     return wave
-
-
-def pad_waves(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Waveforms of any lengths -> wave (B, S) padded with zeros at the end, samples (B,)."""
-    samples = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
-    padded = torch.zeros(len(waves), int(samples.max()))
-    for row, wave in zip(padded, waves, strict=True):
-        row[: len(wave)] = torch.from_numpy(wave)
-    return padded, samples
