@@ -99,7 +99,15 @@ def may_ship(row: Row) -> bool:
     """Whether a model trained on the clip may be passed on; of ESC-50, only its ESC-10 part."""
     if row["source"] == "esc50":
         return "ESC-10" in row["note"]
-    return row["licence_tier"] == "permissive"
+    return row["licence_tier"] == "permissive" and not is_contested(row)
+
+
+def is_contested(row: Row) -> bool:
+    """Whether the source's own text contradicts the permissive licence that the metadata name.
+
+    It does for the first speaker of gcin-voice, whose files it puts under GPL-3 or LGPL-3.
+    """
+    return row["source"] == "gcin_voice" and not row["orig_path"].endswith("5.ogg")
 
 
 def by_fold(row: Row) -> str:

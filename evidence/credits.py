@@ -68,12 +68,7 @@ def credit(row: Row, credits: Any) -> str:
     if row["source"] == "fsdkaggle2018_subset":
         return "CC0 or CC BY, as the data set lists for each of its clips"
     if row["source"] == "gcin_voice":
-        spoken_by_second = row["orig_path"].endswith("5.ogg")
-        return (
-            "CC BY 3.0: ChionMeilin, with the vocal source from Chu Lo"
-            if spoken_by_second
-            else "GPL-3 or LGPL-3: 2014 Edward Der-Hua Liu"
-        )
+        return "CC BY 3.0: ChionMeilin, with the vocal source from Chu Lo"
     try:
         return _without_web(str(credits.line(row)))
     except KeyError:
@@ -82,11 +77,6 @@ def credit(row: Row, credits: Any) -> str:
 
 def doubt(row: Row) -> str:
     """What is doubtful about the licence of a recording; empty for most."""
-    if row["source"] == "gcin_voice" and not row["orig_path"].endswith("5.ogg"):
-        return (
-            "gcin-voice, files 3.ogg: the collection calls them permissive, the source's own text "
-            "says GPL-3 or LGPL-3"
-        )
     if row["source"] == "fsdkaggle2018_subset":
         return "FSDKaggle2018: CC0 or CC BY; the author of each clip is named in the data set only"
     return ""

@@ -147,11 +147,13 @@ def test_credits_count_every_trained_recording(shipped: Shipment, collection: Pa
     assert "need a word" not in text
 
 
-def test_credits_say_where_the_source_contradicts_the_collection(collection: Path) -> None:
-    rows = [row(source="gcin_voice", orig_path=f"ogg/a/{k}.ogg", licence="x") for k in (3, 5)]
-    text = attribution(rows, collection / "licences")
-    assert "1 × GPL-3 or LGPL-3" in text and "1 × CC BY 3.0" in text
-    assert "1 clips: gcin-voice, files 3.ogg" in text
+def test_recordings_whose_licence_is_contested_are_not_trained_on(collection: Path) -> None:
+    files = ("ogg/a/3.ogg", "ogg/a/5.ogg")
+    rows = [row(source="gcin_voice", orig_path=path, licence_tier="permissive") for path in files]
+    kept = corpus.pretraining_rows({"events": [], "unlabelled": rows})
+    assert [each["orig_path"] for each in kept] == ["ogg/a/5.ogg"]
+    text = attribution(kept, collection / "licences")
+    assert "1 × CC BY 3.0: ChionMeilin" in text and "GPL" not in text
 
 
 def test_gains_are_over_the_better_baseline() -> None:
