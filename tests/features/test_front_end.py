@@ -92,6 +92,17 @@ def test_mel_settings_are_honoured() -> None:
     )
 
 
+@pytest.mark.parametrize("frames", [None, 16, 1024])
+def test_what_accelerators_and_gradients_take_is_the_same(frames: int | None) -> None:
+    batch, samples = padded(clips(50_001, 3_000, 16_000), 0.0)
+    front_end = FrontEnd()
+    in_place = front_end(batch, samples, frames)
+    together = front_end(batch.requires_grad_(), samples, frames)
+    assert together.logmel.requires_grad and not in_place.logmel.requires_grad
+    assert together.frames.tolist() == in_place.frames.tolist()
+    torch.testing.assert_close(together.logmel, in_place.logmel, rtol=0, atol=1e-6)
+
+
 def test_a_clip_shorter_than_a_frame_is_named_with_the_minimum() -> None:
     with pytest.raises(InputError, match=r"399 samples.*at least 400"):
         FrontEnd()(torch.zeros(2, 1_000), torch.tensor([1_000, 399]))

@@ -65,8 +65,10 @@ def test_a_step_never_waits(variant: str, at_once: int) -> None:
     assert losses.total.isfinite()
 
 
-def test_the_front_end_never_waits() -> None:
-    wave, samples = torch.randn(2, 16_000), torch.tensor([16_000, 9_000])
+@pytest.mark.parametrize("together", [False, True])  # as on a CPU, and as on an accelerator
+def test_the_front_end_never_waits(together: bool) -> None:
+    wave = torch.randn(2, 16_000).requires_grad_(together)
+    samples = torch.tensor([16_000, 9_000])
     front_end = FrontEnd()
     with NoWaiting():
         logmel = front_end(wave, samples, 96).logmel

@@ -16,6 +16,8 @@ from sslam.features.logmel import (
     LOW_HZ,
     N_MELS,
     LogMel,
+    check_wave,
+    fills,
     n_frames,
     n_samples,
 )
@@ -80,21 +82,35 @@ class FrontEnd(nn.Module):
             raise InputError(f"frames={frames}: ask for at least one frame")
         if samples is None:
             samples = torch.full((wave.shape[0],), wave.shape[1], dtype=torch.int64)
+        check_wave(wave)
         sizes = _checked_sizes(samples, wave)
-        longest = max(sizes)
         if frames is None:
-            frames = -(-n_frames(longest) // FRAME_MULTIPLE) * FRAME_MULTIPLE
-        needed = min(longest, n_samples(frames))
-        raw = self.log_mel(wave[:, :needed] - _clip_means(wave, sizes)[:, None])
-        real = torch.tensor([min(n_frames(size), frames) for size in sizes])
-        return self._normalised(raw, real.to(wave.device, non_blocking=True), frames)
+            frames = -(-n_frames(max(sizes)) // FRAME_MULTIPLE) * FRAME_MULTIPLE
+        real = [min(n_frames(size), frames) for size in sizes]
+        make = self._filled if fills(wave) else self._batched
+        counts = torch.tensor(real).to(wave.device, non_blocking=True)
+        return LogMels(make(wave, sizes, real, frames), counts)
 
-    def _normalised(self, raw: Tensor, real: Tensor, frames: int) -> LogMels:
-        is_real = torch.arange(raw.shape[1], device=raw.device) < real[:, None]
-        padded = raw.masked_fill_(~is_real[..., None], 0.0)
-        if frames > raw.shape[1]:
-            padded = nn.functional.pad(raw, (0, 0, 0, frames - raw.shape[1]))
-        return LogMels(padded.sub_(self.config.mean).div_(2 * self.config.std), real)
+    def _filled(self, wave: Tensor, sizes: list[int], real: list[int], frames: int) -> Tensor:
+        """Clip by clip, each written where it belongs: no padding is computed."""
+        scale = 1 / (2 * self.config.std)
+        shift = -self.config.mean * scale
+        out = wave.new_empty(len(wave), frames, self.config.n_mels)
+        means = _clip_means(wave, sizes)
+        for clip, mean, count, rows in zip(wave, means, real, out, strict=True):
+            self.log_mel.fill(clip[: n_samples(count)] - mean, rows[:count], scale, shift)
+            rows[count:] = shift
+        return out
+
+    def _batched(self, wave: Tensor, sizes: list[int], real: list[int], frames: int) -> Tensor:
+        """All clips together, as an accelerator likes it, and with gradients."""
+        needed = min(max(sizes), n_samples(frames))
+        raw = self.log_mel(wave[:, :needed] - _clip_means(wave, sizes)[:, None])
+        counts = torch.tensor(real).to(wave.device, non_blocking=True)
+        is_real = torch.arange(raw.shape[1], device=wave.device) < counts[:, None]
+        padded = raw.masked_fill(~is_real[..., None], 0.0)
+        padded = nn.functional.pad(padded, (0, 0, 0, frames - raw.shape[1]))
+        return (padded - self.config.mean) / (2 * self.config.std)
 
 
 def _checked_sizes(samples: Tensor, wave: Tensor) -> list[int]:

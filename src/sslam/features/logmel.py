@@ -13,6 +13,7 @@ the whole waveform) moved them by 0.01 from what published models were trained o
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,7 @@ LOW_HZ = 20.0
 HIGH_HZ = RATE_HZ / 2
 POWER_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's; an empty band sits at its logarithm
 
-_MEL_GROUPS = 8  # a triangle touches few FFT bins: a group of bands needs only a slice of them
-_ROWS_IN_CACHE = 500  # frames processed together on a CPU: half of 10 s, 1 MB of spectra
+_ROWS_IN_CACHE = 250  # frames processed together on a CPU: a quarter of 10 s, 0.5 MB of spectra
 
 
 def n_frames(samples: int) -> int:
@@ -92,7 +92,7 @@ class LogMel(nn.Module):
         )
         self.register_buffer("bank", bank, persistent=False)
         self.n_mels = n_mels
-        self._groups = _band_groups(bank)
+        self._sparse = _sparse_bank(bank)
 
     def forward(self, wave: Tensor) -> Tensor:
         """(B, S) -> (B, T, n_mels).
@@ -100,22 +100,48 @@ class LogMel(nn.Module):
         Raises:
             InputError: not a (B, S) float32 tensor, or shorter than one frame.
         """
-        _check_wave(wave)
-        frames = wave.unfold(-1, FRAME_SAMPLES, HOP_SAMPLES)
-        if wave.device.type != "cpu":
-            return self._of_frames(frames)
-        clips = [[self._of_frames(rows) for rows in c.split(_ROWS_IN_CACHE)] for c in frames]
-        return torch.stack([torch.cat(clip) for clip in clips])
+        check_wave(wave)
+        if not fills(wave):
+            return self._of_frames(wave.unfold(-1, FRAME_SAMPLES, HOP_SAMPLES))
+        out = wave.new_empty(len(wave), n_frames(wave.shape[1]), self.n_mels)
+        for clip, rows in zip(wave, out, strict=True):
+            self.fill(clip, rows)
+        return out
+
+    def fill(self, clip: Tensor, rows: Tensor, scale: float = 1.0, shift: float = 0.0) -> None:
+        """Write scale · log-mel + shift of a clip on the CPU into rows that are there.
+
+        Each step works in place on rows that stay in the cache. From the power on, frames lie
+        along the rows, so that a band is a weighted sum of a few contiguous ones.
+
+        Shape: clip (S,), rows (T, n_mels).
+        """
+        at_once = min(len(rows), _ROWS_IN_CACHE)
+        centred = clip.new_empty(at_once, FRAME_SAMPLES)
+        emphasis = torch.empty_like(centred)
+        padded = clip.new_zeros(at_once, FFT_SAMPLES)
+        start, window = torch.tensor(shift), self.window[1:]
+        frames = clip.unfold(-1, FRAME_SAMPLES, HOP_SAMPLES)
+        for part, into in zip(frames.split(at_once), rows.split(at_once), strict=True):
+            count = len(part)
+            y = torch.sub(part, part.mean(-1, keepdim=True), out=centred[:count])
+            before = torch.mul(y, PREEMPHASIS, out=emphasis[:count])
+            z = padded[:count, 1:FRAME_SAMPLES]
+            torch.sub(y[:, 1:], before[:, :-1], out=z).mul_(window)
+            squares = torch.view_as_real(torch.fft.rfft(padded[:count])).square_()
+            power = clip.new_empty(squares.shape[1], count)
+            torch.add(squares[..., 0], squares[..., 1], out=power.t())
+            bands = self._sparse.pool(power).clamp_(min=POWER_FLOOR)
+            torch.add(start, bands.log().t(), alpha=scale, out=into)  # log_ takes 3 times longer
 
     def _of_frames(self, frames: Tensor) -> Tensor:
-        """(..., T, 400) -> (..., T, n_mels)."""
+        """(..., T, 400) -> (..., T, n_mels), on any device and with gradients."""
         centred = frames - frames.mean(-1, keepdim=True)
         emphasised = centred[..., 1:] - PREEMPHASIS * centred[..., :-1]
         windowed = nn.functional.pad(emphasised * self.window[1:], (1, FFT_SAMPLES - FRAME_SAMPLES))
         squares = torch.view_as_real(torch.fft.rfft(windowed)).square()
         power = squares[..., 0] + squares[..., 1]  # a sum over the last axis takes 5 times longer
-        bands = [power[..., bins] @ self.bank[bins, mels] for bins, mels in self._groups]
-        return torch.cat(bands, dim=-1).clamp_(min=POWER_FLOOR).log_()
+        return (power @ self.bank).clamp(min=POWER_FLOOR).log()
 
 
 def log_mel(wave: Tensor) -> Tensor:
@@ -123,18 +149,37 @@ def log_mel(wave: Tensor) -> Tensor:
     return LogMel().to(wave.device)(wave)
 
 
-def _band_groups(bank: Tensor) -> list[tuple[slice, slice]]:
-    """For contiguous groups of bands, the slice of FFT bins outside which they have no weight."""
-    groups = []
-    for bands in torch.arange(bank.shape[1]).chunk(_MEL_GROUPS):
-        mels = slice(int(bands[0]), int(bands[-1]) + 1)
-        used = bank[:, mels].any(dim=1).nonzero()
-        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
-        groups.append((slice(first, last + 1), mels))
-    return groups
+def fills(wave: Tensor) -> bool:
+    """Whether log-mels of ``wave`` can be written in place: on a CPU, without gradients."""
+    return wave.device.type == "cpu" and not (torch.is_grad_enabled() and wave.requires_grad)
 
 
-def _check_wave(wave: Tensor) -> None:
+class _SparseBank(NamedTuple):
+    """A mel bank's weights above 0, band after band: half of a percent of the bank."""
+
+    bins: Tensor  # (W,) int32
+    weights: Tensor  # (W,)
+    starts: Tensor  # (n_mels,) int32, of each band among the weights
+
+    def pool(self, power: Tensor) -> Tensor:
+        """(257, T) -> (n_mels, T). A fifth of the time of matrix products."""
+        return nn.functional.embedding_bag(
+            self.bins, power, self.starts, mode="sum", per_sample_weights=self.weights
+        )
+
+
+def _sparse_bank(bank: Tensor) -> _SparseBank:
+    bands, bins = bank.t().nonzero(as_tuple=True)
+    starts = torch.searchsorted(bands, torch.arange(bank.shape[1]))
+    return _SparseBank(bins.int(), bank[bins, bands].contiguous(), starts.int())
+
+
+def check_wave(wave: Tensor) -> None:
+    """Refuse what is no batch of waveforms.
+
+    Raises:
+        InputError: not a (B, S) float32 tensor, or shorter than one frame.
+    """
     if wave.ndim != 2 or wave.dtype != torch.float32:
         raise InputError(f"waveforms must be (B, S) float32, not {tuple(wave.shape)} {wave.dtype}")
     if wave.shape[1] < FRAME_SAMPLES:
