@@ -30,9 +30,9 @@ def method(objective: ObjectiveConfig, *, mask_noise: float = 0.0) -> Bootstrap:
     return net
 
 
-def group(clips: int, frames: int, masks: int = 2) -> tuple[torch.Tensor, Views]:
+def group(clips: int, frames: int, masks: int = 2, seed: int = 1) -> tuple[torch.Tensor, Views]:
     grid = Grid(frames // 16, 4)
-    rng = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(seed)
     config = ViewConfig(masks_per_clip=masks, mask=MaskConfig(ratio=0.7, block=3))
     return torch.randn(clips, frames, 64, generator=rng), draw_views(config, clips, grid, rng)
 

@@ -5,35 +5,60 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslam.objective import bootstrap, pieces
 from sslam.objective.bootstrap import Bootstrap, Losses
 from sslam.objective.config import VARIANTS
 from sslam.objective.losses import moments, spread
-from sslam.objective.pieces import CPU_TOKENS, WHOLE_GROUP, clips_at_once, pieces, sum_in_turn
+from sslam.objective.pieces import CPU_TOKENS, WHOLE_GROUP, Piece, at_once, runs, sum_in_turn
 from tests.objective.test_bootstrap import group, method, noise
 
 
-def losses_and_gradients(net: Bootstrap, at_once: int) -> tuple[Losses, list[torch.Tensor]]:
-    net.clips_at_once = at_once
+def losses_and_gradients(
+    net: Bootstrap, clips_at_once: int | None, masks: int = 2
+) -> tuple[Losses, list[torch.Tensor]]:
+    net.clips_at_once = clips_at_once
     net.zero_grad(set_to_none=True)
-    losses: Losses = net(*group(5, 80), noise())
+    losses: Losses = net(*group(5, 80, masks), noise())
     (losses.total / 3).backward()
     return losses, [p.grad for p in net.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("variant", ["stage1", "sslam"])
-@pytest.mark.parametrize("at_once", [1, 2, 4])
-def test_pieces_give_the_losses_and_gradients_of_the_group(variant: str, at_once: int) -> None:
-    net = method(VARIANTS[variant], mask_noise=0.5)
-    whole, expected = losses_and_gradients(net, WHOLE_GROUP)
-    parts, gradients = losses_and_gradients(net, at_once)
+def assert_equal(
+    ours: tuple[Losses, list[torch.Tensor]], expected: tuple[Losses, list[torch.Tensor]]
+) -> None:
+    (parts, gradients), (whole, theirs) = ours, expected
     torch.testing.assert_close(parts.total, whole.total)
     torch.testing.assert_close(parts.terms, whole.terms)
     torch.testing.assert_close(parts.target_spread, whole.target_spread)
     torch.testing.assert_close(parts.prediction_spread, whole.prediction_spread)
-    assert len(gradients) == len(expected)
-    scale = max(float(g.abs().max()) for g in expected)
-    for ours, theirs in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * scale)
+    assert len(gradients) == len(theirs)
+    scale = max(float(g.abs().max()) for g in theirs)
+    for our, their in zip(gradients, theirs, strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("variant", ["stage1", "sslam"])
+@pytest.mark.parametrize("clips", [1, 2, 4])
+def test_pieces_give_the_losses_and_gradients_of_the_group(variant: str, clips: int) -> None:
+    net = method(VARIANTS[variant], mask_noise=0.5)
+    whole = losses_and_gradients(net, WHOLE_GROUP)
+    assert_equal(losses_and_gradients(net, clips), whole)
+
+
+@pytest.mark.parametrize("masks_at_once", [1, 2, 4])  # of 3: also where the last piece is smaller
+def test_so_do_pieces_of_a_clip(masks_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = method(VARIANTS["sslam"], mask_noise=0.5)
+    whole = losses_and_gradients(net, WHOLE_GROUP, masks=3)
+    cut: list[Piece] = []
+
+    def noted(clips: int, masks: int, size: int) -> list[Piece]:
+        cut.extend(pieces.pieces(clips, masks, size))
+        return cut
+
+    monkeypatch.setattr(bootstrap, "at_once", lambda device, tokens: masks_at_once)
+    monkeypatch.setattr(bootstrap, "pieces", noted)
+    assert_equal(losses_and_gradients(net, None, masks=3), whole)
+    assert len(cut) == {1: 15, 2: 10, 4: 5}[masks_at_once]
 
 
 def test_gradients_of_groups_accumulate() -> None:
@@ -81,9 +106,20 @@ def test_one_piece_is_alive_at_a_time() -> None:
 
 def test_a_cpu_takes_pieces_that_fit_its_cache_and_an_accelerator_the_group() -> None:
     cpu = torch.device("cpu")
-    assert clips_at_once(cpu, CPU_TOKENS // 4) == 4
-    assert clips_at_once(cpu, 10 * CPU_TOKENS) == 1
-    assert list(pieces(7, clips_at_once(torch.device("cuda"), 5))) == [slice(0, 7)]
+    assert at_once(cpu, CPU_TOKENS // 4) == 4
+    assert at_once(cpu, 10 * CPU_TOKENS) == 1
+    whole = at_once(torch.device("cuda"), 5)
+    assert list(runs(7, whole)) == [slice(0, 7)]
+    assert list(pieces.pieces(7, 3, whole)) == [Piece(slice(0, 7), slice(0, 3))]
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_pieces_cover_every_mask_once_and_are_no_larger_than_asked(size: int) -> None:
+    seen = torch.zeros(5, 3)
+    for clips, masks in pieces.pieces(5, 3, size):
+        assert 0 < seen[clips, masks].numel() <= size
+        seen[clips, masks] += 1
+    assert (seen == 1).all()
 
 
 def test_the_spread_of_parts_is_that_of_all_rows() -> None:

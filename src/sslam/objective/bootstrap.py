@@ -22,7 +22,7 @@ from sslam.model.decoder import Decoder
 from sslam.model.encoder import Encoder
 from sslam.objective.config import ObjectiveConfig
 from sslam.objective.losses import Moments, moments, regression, spread, sum_of
-from sslam.objective.pieces import clips_at_once, pieces, sum_in_turn
+from sslam.objective.pieces import Piece, at_once, pieces, runs, sum_in_turn
 from sslam.objective.targets import average_layers, retention_target
 from sslam.objective.teacher import Teacher
 from sslam.views.draw import Views
@@ -65,7 +65,7 @@ class Targets:
 class Share:
     """What a piece of a group adds to its losses."""
 
-    terms: dict[str, Tensor]  # name -> (), already times the piece's share of the clips
+    terms: dict[str, Tensor]  # name -> (), already times the piece's share of the sequences
     target: list[Moments]  # of each view
     prediction: Moments
 
@@ -74,8 +74,9 @@ class Bootstrap(nn.Module):
     """Student, decoder and teacher, and the objective that ties them.
 
     ``objective`` may be replaced between the stages of a run. ``clips_at_once`` is how many clips
-    of a group the networks see together: None lets the device decide, `WHOLE_GROUP` is all
-    (`sslam.objective.pieces`). It changes memory and speed, not the losses.
+    of a group the networks see together: None lets the device decide, which may be less than one
+    with all its masks; `WHOLE_GROUP` is all (`sslam.objective.pieces`). It changes memory and
+    speed, not the losses.
     """
 
     def __init__(self, model: ModelConfig, objective: ObjectiveConfig) -> None:
@@ -101,16 +102,19 @@ class Bootstrap(nn.Module):
         targets = self.targets(hosts, inputs, views.windows)
         shares: list[Share] = []
 
-        def learn(clips: slice) -> Tensor:
-            prediction = self.predict(inputs[:, clips], views.of(clips), noise)
-            shares.append(self._share(prediction, targets.of(clips), views.of(clips), len(hosts)))
+        def learn(piece: Piece) -> Tensor:
+            seen = views.of(*piece)
+            prediction = self.predict(inputs[:, piece.clips], seen, noise)
+            shares.append(self._share(prediction, targets.of(piece.clips), seen, sequences))
             return self._weighted(shares[-1].terms)
 
-        sequence = 1 + views.visible.shape[2]
-        parts = [
-            partial(learn, clips)
-            for clips in self._pieces(hosts, len(inputs) * views.visible.shape[1] * sequence)
-        ]
+        clips, masks, visible = views.visible.shape
+        sequences = clips * masks
+        if self.clips_at_once is None:
+            size = at_once(hosts.device, len(inputs) * (1 + visible))
+        else:
+            size = self.clips_at_once * masks
+        parts = [partial(learn, piece) for piece in pieces(clips, masks, size)]
         total = sum_in_turn(parts, [p for p in self.parameters() if p.requires_grad])
         return Losses(
             total=total,
@@ -155,7 +159,7 @@ class Bootstrap(nn.Module):
         grid = self.teacher.encoder.config.grid(hosts.shape[1])
         found = [
             self._view_targets(inputs[:, clips])
-            for clips in self._pieces(hosts, len(inputs) * (1 + grid.patches))
+            for clips in self._clips(hosts, len(inputs) * (1 + grid.patches))
         ]
         patches, cls = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
         if not self.objective.retention:
@@ -180,15 +184,17 @@ class Bootstrap(nn.Module):
     def _patch_targets(self, hosts: Tensor, seen: Tensor | None = None) -> Tensor:
         """Targets of the hosts' patches, of those ``seen`` alone if given. -> (B, N or N', D)."""
         teacher, found = self.teacher.encoder, list[Tensor]()
-        for clips in self._pieces(hosts, 1 + teacher.config.grid(hosts.shape[1]).patches):
+        for clips in self._clips(hosts, 1 + teacher.config.grid(hosts.shape[1]).patches):
             tokens = teacher.patch_tokens(hosts[clips])
             tokens = tokens if seen is None else tokens.index_select(1, seen)
             outputs = teacher.mlp_outputs(teacher.with_cls(tokens))
             found += average_layers(outputs, teacher.config.depth, self.objective.local_layers)
         return torch.cat(found)
 
-    def _share(self, prediction: Prediction, targets: Targets, views: Views, clips: int) -> Share:
-        """What a piece adds to the losses of a group of ``clips`` clips."""
+    def _share(
+        self, prediction: Prediction, targets: Targets, views: Views, sequences: int
+    ) -> Share:
+        """What a piece adds to the losses of a group, of ``sequences`` clips times masks."""
         wanted, terms = self.objective, {}
         rows = [_rows(view, views.masked) for view in targets.patches]
         if wanted.local_unmixed:
@@ -201,7 +207,7 @@ class Bootstrap(nn.Module):
         if wanted.utterance:
             cls = targets.cls.flatten(0, 1).repeat_interleave(views.masked.shape[1], dim=0)
             terms["utterance"] = regression(prediction.cls, cls)
-        share = len(views.masked) / clips
+        share = views.masked.shape[:2].numel() / sequences
         return Share(
             {name: term * share for name, term in terms.items()},
             [moments(view) for view in rows],
@@ -212,24 +218,22 @@ class Bootstrap(nn.Module):
         """The terms' sum by the objective's weights."""
         return sum_of([getattr(self.objective, name) * term for name, term in terms.items()])
 
-    def _pieces(self, hosts: Tensor, tokens_per_clip: int) -> Iterator[slice]:
-        """The clips that the networks see together, when each makes ``tokens_per_clip`` tokens."""
+    def _clips(self, hosts: Tensor, tokens: int) -> Iterator[slice]:
+        """The clips that the teacher sees together, when each makes ``tokens`` tokens."""
         chosen = self.clips_at_once
-        size = clips_at_once(hosts.device, tokens_per_clip) if chosen is None else chosen
-        return pieces(len(hosts), size)
+        return runs(len(hosts), at_once(hosts.device, tokens) if chosen is None else chosen)
 
     def _mask_noise(self, kinds: int, masked: Tensor, grid: Grid, noise: Generator) -> Tensor:
         """What stands at masked patches before they are filled in. -> (V · B · M, N, D).
 
-        Drawn clip by clip, so that a clip gets the same whatever piece of the group it is in.
+        Drawn mask by mask, so that a mask gets the same whatever piece of the group it is in.
         """
-        clips, masks = masked.shape[:2]
-        size = (clips, kinds, masks, grid.patches, self.student.config.width)
+        size = (*masked.shape[:2], kinds, grid.patches, self.student.config.width)
         drawn = torch.zeros(size, device=noise.device)
         if self.objective.mask_noise:
-            for clip in drawn:
-                clip.normal_(std=self.objective.mask_noise, generator=noise)
-        return drawn.transpose(0, 1).flatten(0, 2)
+            for mask in drawn.flatten(0, 1):
+                mask.normal_(std=self.objective.mask_noise, generator=noise)
+        return drawn.permute(2, 0, 1, 3, 4).flatten(0, 2)
 
 
 def _row_indices(patches: Tensor, grid: Grid) -> Tensor:

@@ -1,37 +1,57 @@
-"""A group of clips a few clips at a time: a step as large as wanted, in the memory of a piece.
+"""A group a few sequences at a time: a step as large as wanted, in the memory of a piece.
 
 What the networks remember for the gradient is by far the most of a step's memory, and on a CPU a
-piece that fits the cache is also faster than a group that does not. Losses are means over clips, so
-that their gradient is the sum of what the pieces give.
+piece that fits the cache is also faster than a group that does not. Losses are means over clips and
+masks, so that their gradient is the sum of what the pieces give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-CPU_TOKENS = 2048  # of a piece: enough rows for a matrix product, few enough for a cache
+CPU_TOKENS = 1024  # of a piece: enough rows for a matrix product, few enough for a cache
 
 
 WHOLE_GROUP = 0
 
 
-def clips_at_once(device: torch.device, tokens_per_clip: int) -> int:
-    """How many clips make a piece; an accelerator is kept busy with the whole group."""
-    return max(1, CPU_TOKENS // tokens_per_clip) if device.type == "cpu" else WHOLE_GROUP
+class Piece(NamedTuple):
+    """Some clips of a group, and some of each clip's masks."""
+
+    clips: slice
+    masks: slice
 
 
-def pieces(clips: int, at_once: int) -> Iterator[slice]:
-    """Cut ``clips`` clips into runs of ``at_once``, the last of which may be shorter.
+def at_once(device: torch.device, tokens: int) -> int:
+    """How many of what makes ``tokens`` tokens each go together; an accelerator takes all."""
+    return max(1, CPU_TOKENS // tokens) if device.type == "cpu" else WHOLE_GROUP
 
-    >>> list(pieces(5, 2))
+
+def runs(count: int, size: int) -> Iterator[slice]:
+    """Cut ``count`` into runs of at most ``size``, as equal as can be.
+
+    >>> list(runs(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    >>> list(runs(8, 5))
+    [slice(0, 4, None), slice(4, 8, None)]
     """
-    size = at_once or clips
-    return (slice(start, min(start + size, clips)) for start in range(0, clips, size))
+    longest = -(-count // -(-count // size)) if size else count
+    return (slice(start, min(start + longest, count)) for start in range(0, count, longest))
+
+
+def pieces(clips: int, masks: int, size: int) -> Iterator[Piece]:
+    """Cut a group into pieces of at most ``size`` masks: whole clips, or some masks of one clip.
+
+    >>> [(piece.clips, piece.masks) for piece in pieces(2, 4, 2)][1]
+    (slice(0, 1, None), slice(2, 4, None))
+    """
+    parts = list(runs(masks, size)) if 0 < size < masks else [slice(0, masks)]
+    of_clips = runs(clips, max(1, size // masks) if size else WHOLE_GROUP)
+    return (Piece(some, part) for some in of_clips for part in parts)
 
 
 def sum_in_turn(parts: Sequence[Callable[[], Tensor]], parameters: Sequence[Tensor]) -> Tensor:

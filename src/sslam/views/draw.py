@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,9 +34,13 @@ class Views:
     masked: Tensor  # (B, M, N - K) int64
     windows: Windows
 
-    def of(self, clips: slice) -> Views:
-        """The views of some of the group's clips."""
-        return Views(self.visible[clips], self.masked[clips], self.windows)
+    def of(self, clips: slice, masks: slice = slice(None)) -> Views:
+        """The views of some of the group's clips, through some of their masks."""
+        return Views(self.visible[clips, masks], self.masked[clips, masks], self.windows)
+
+    def pin_memory(self) -> Views:
+        """The same views in page-locked memory, from which a GPU copies without waiting."""
+        return replace(self, visible=self.visible.pin_memory(), masked=self.masked.pin_memory())
 
     def to(self, device: torch.device) -> Views:
         """The same views with their indices on ``device``."""
