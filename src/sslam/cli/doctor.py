@@ -104,6 +104,14 @@ def _devices() -> Iterator[Finding]:
         )
 
 
+def _training() -> Iterator[Finding]:
+    """What ``auto`` chooses for pre-training here."""
+    from sslam.training.device import choices
+
+    for choice in choices().lines():
+        yield Finding(True, True, choice)
+
+
 def _formats() -> Iterator[Finding]:
     """Write a tenth of a second in each format, and read it again."""
     with tempfile.TemporaryDirectory(prefix="sslam-doctor-") as folder:
@@ -214,6 +222,7 @@ def _version(name: str) -> str | None:
 _SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
     f"packages ({sys.platform}, {platform.machine()})": _packages,
     "devices": _devices,
+    "pre-training on them": _training,
     "audio formats": _formats,
     "models": _models,
     "a small random model": _forward,

@@ -50,6 +50,9 @@ class Args:
     timeout_s: float = 600.0
     """Under torchrun: how long to wait for the other processes before giving them up."""
 
+    compile: bool = False
+    """Have torch.compile compile the networks first; needs a C++ compiler or, on CUDA, Triton."""
+
     track: Annotated[
         tuple[Literal["tensorboard", "wandb", "trackio"], ...], tyro.conf.UseAppendAction
     ] = ()
@@ -87,7 +90,7 @@ def run(args: Args) -> int:
             load_recipe(args.recipe, args.set),
             Limits(args.steps, args.minutes),
             init=args.init,
-            place=Place(args.device, args.workers, args.parallel, args.timeout_s),
+            place=Place(args.device, args.workers, args.parallel, args.timeout_s, args.compile),
             watch=_watch(args),
         )
     except FollowedError as error:  # the process that it follows prints the reason

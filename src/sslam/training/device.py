@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from sslam.objective.bootstrap import Bootstrap
 from sslam.objective.pieces import CPU_TOKENS
 
 
@@ -20,6 +22,7 @@ class Choices:
     attention: str
     group: str
     transfers: str
+    front_end: str
     compiled: str
 
     def lines(self) -> list[str]:
@@ -27,8 +30,10 @@ class Choices:
         return [f"{name:10} {value}" for name, value in asdict(self).items()]
 
 
-def choices(device: torch.device | str | None = None) -> Choices:
+def choices(device: torch.device | str | None = None, compiled: bool = False) -> Choices:
     """What is chosen for ``device``; unset, for CUDA if there is one and else the CPU.
+
+    Compilation is never chosen: it is ``compiled`` that was asked for.
 
     >>> choices("cpu").precision
     'float32'
@@ -46,7 +51,8 @@ def choices(device: torch.device | str | None = None) -> Choices:
             else "at once"
         ),
         transfers="pinned, asynchronous" if cuda else "none",
-        compiled="off: it gained 6 % on a CPU; shapes are static for who wants it",
+        front_end=f"log-mels are made on {chosen.type}",
+        compiled="block by block, for static shapes" if compiled else "no (--compile does)",
     )
 
 
@@ -54,3 +60,14 @@ def autocast(device: torch.device) -> torch.autocast:
     """The context in which the networks compute on ``device``."""
     enabled = choices(device).precision == "bfloat16 autocast"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def compile_blocks(networks: Bootstrap, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Have torch.compile compile every block of student, teacher and decoder, when first used.
+
+    Shapes are taken as they are: a stage shows a block two or three, and each is compiled once,
+    for all blocks of a network together. Names of parameters stay as they were.
+    """
+    student, teacher = networks.student.blocks, networks.teacher.encoder.blocks
+    for block in (*student, *teacher, *networks.decoder.layers):
+        block.compile(dynamic=False, backend=backend)

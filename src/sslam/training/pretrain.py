@@ -12,6 +12,7 @@ import torch
 from sslam.data.crops import ClipCrops, CropPlan, Measured, PackedCrops, measure_durations
 from sslam.data.sources import load_clips
 from sslam.errors import InputError
+from sslam.training.device import choices
 from sslam.training.distributed import joined, own_device
 from sslam.training.log import RunLog, Silence
 from sslam.training.parallel import Way
@@ -32,12 +33,14 @@ class Place:
         workers: processes that read audio, for each process of the run; None chooses.
         way: how the networks lie on the processes that torchrun started, if it did.
         timeout_s: how long a process waits for the others before it takes them for lost.
+        compiled: torch.compile compiles the blocks of the networks before they are used.
     """
 
     device: str = "auto"
     workers: int | None = None
     way: Way = "ddp"
     timeout_s: float = 600.0
+    compiled: bool = False
 
 
 def pretrain(
@@ -86,7 +89,11 @@ def pretrain(
         for skipped in measured.skipped:
             log.say(f"left out {skipped.path}: {skipped.reason}")
         signals = stack.enter_context(Signals())
-        task = Pretraining(recipe, plan, device, log.say, ranks, place.workers, place.way)
+        for choice in choices(device, place.compiled).lines():
+            log.note(choice)
+        task = Pretraining(
+            recipe, plan, device, log.say, ranks, place.workers, place.way, place.compiled
+        )
         return Run(run, folder, task, log, watch).go(limits, signals, init)
 
 

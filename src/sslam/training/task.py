@@ -16,6 +16,7 @@ from sslam.features.front_end import FrontEnd
 from sslam.objective.bootstrap import Losses
 from sslam.training.account import Account
 from sslam.training.checkpoint import Checkpoint
+from sslam.training.device import autocast, compile_blocks
 from sslam.training.loop import Setting
 from sslam.training.optim import adamw, load_named_state, named_state, set_lr
 from sslam.training.parallel import Layout, Way, lay_out
@@ -50,6 +51,7 @@ class Pretraining:
         ranks: this process among those that share the groups of a step.
         workers: processes that read audio; None chooses.
         way: how the networks lie on several processes.
+        compiled: have torch.compile compile the blocks of the networks.
     """
 
     def __init__(
@@ -61,11 +63,14 @@ class Pretraining:
         ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
         workers: int | None = None,
         way: Way = "ddp",
+        compiled: bool = False,
     ) -> None:
         self.recipe, self.device, self.ranks, self._say = recipe, device, ranks, say
         self.steps, self.clips = recipe.steps, recipe.step_clips
         self.groups = len(ranks.own_groups(recipe.groups))
         self.bootstrap = new_bootstrap(recipe).to(device).train()
+        if compiled:
+            compile_blocks(self.bootstrap)
         self.front_end = FrontEnd(recipe.front_end).to(device)
         self._batches = TrainingBatches(
             plan,
@@ -120,15 +125,16 @@ class Pretraining:
     def group_losses(self, step: int, group: int, batch: WaveBatch) -> Losses:
         """What the group's crops give, seen through the views that (step, group) draws."""
         recipe, stage = self.recipe, self.recipe.position(step).stage
+        drawn = stream(recipe.seed, step, group, "views")
+        views = draw_views(stage.views, len(batch.wave), recipe.grid, drawn)
+        if self.device.type == "cuda":
+            batch, views = batch.pin_memory(), views.pin_memory()
         wave = batch.wave.to(self.device, non_blocking=True)
         with torch.no_grad():
             logmel = self.front_end(wave, batch.samples, recipe.data.frames).logmel
-        drawn = stream(recipe.seed, step, group, "views")
-        views = draw_views(stage.views, len(logmel), recipe.grid, drawn).to(self.device)
         noise = stream(recipe.seed, step, group, "noise", self.device)
-        cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
-            return self.layout(logmel, views, noise)
+        with autocast(self.device):
+            return self.layout(logmel, views.to(self.device), noise)
 
     def end(self, step: int) -> dict[str, float | int]:
         """Let the teacher follow the student; figures of the data and the EMA."""
