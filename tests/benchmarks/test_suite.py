@@ -11,6 +11,7 @@ import pytest
 from sslam.benchmarks.benchmark import Benchmark
 from sslam.benchmarks.evaluate import assignments
 from sslam.benchmarks.presence import data_root
+from sslam.benchmarks.recipes import benchmark_recipe
 from sslam.benchmarks.registry import BENCHMARKS
 from sslam.benchmarks.suite import Predictions, Suite, on_common_clips, run_suite, suite, survey
 from sslam.benchmarks.table import (
@@ -184,6 +185,19 @@ def test_a_suite_file_mixes_known_sets_and_own_clips(root: Path) -> None:
     ]
     assert [place.here for place in survey(which, root)] == [True, True]
     assert [place.here for place in survey(which, None)] == [False, True]
+
+
+def test_own_clips_have_the_recipes_of_other_soundscapes(tmp_path: Path) -> None:
+    for name, labels, loss in (("one", ("a",), "ce"), ("two", ("a", "b"), "bce")):
+        clips = [Clip(tmp_path / f"{n}.wav", labels, ("train", "test")[n % 2]) for n in range(4)]
+        clips[0].path.touch()
+        write_manifest(clips, tmp_path / f"{name}.csv")
+        (tmp_path / "mine.yaml").write_text(f"sets:\n  - {{name: mine, source: {name}.csv}}\n")
+        (own,) = suite(str(tmp_path / "mine.yaml")).benchmarks
+        full, frozen = benchmark_recipe(own), benchmark_recipe(own, linear=True)
+        assert (full.optimiser.lr, frozen.optimiser.lr) == (5e-5, 1e-3)
+        assert frozen.frozen and frozen.warmup(1_000) == 0 and full.norm == "measured"
+        assert full.loss.kind == frozen.loss.kind == loss
 
 
 @pytest.mark.parametrize(

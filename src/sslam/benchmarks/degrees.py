@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sslam.benchmarks import idmt_desed_fl, spass, urban_sed
-from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, Row, SplitSize
+from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, Row, SplitSize
 from sslam.benchmarks.layout import distinct
 from sslam.benchmarks.presence import look_for
 from sslam.data.manifest import Clip
@@ -98,22 +98,16 @@ BENCHMARK = Benchmark(
         outliers_known=True,
         partial=True,
     ),
-    fine_tune=FineTuneFields(
-        lr=5e-5,
-        epochs=50,
-        batch=48,
-        mean=-5.275,
-        std=3.268,
+    fine_tune=replace(
+        spass.FINE_TUNE_ELSEWHERE,
+        mean=spass.MEAN,
+        std=spass.STD,
         source="our choice: the released SPASS recipe",
     ),
-    linear=FineTuneFields(
-        lr=1e-3,
-        epochs=50,
-        warmup=0,
-        batch=48,
-        mean=-5.275,
-        std=3.268,
-        layer_decay=None,
+    linear=replace(
+        spass.LINEAR_ELSEWHERE,
+        mean=spass.MEAN,
+        std=spass.STD,
         source="our choice: the released SPASS linear recipe",
     ),
     reader=pool,

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, SplitSize
+from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, SplitSize
 from sslam.benchmarks.layout import (
     SPLIT_NAMES,
     audio_by_stem,
@@ -22,6 +22,7 @@ from sslam.benchmarks.layout import (
     read_scaper,
     read_table,
 )
+from sslam.benchmarks.spass import FINE_TUNE_ELSEWHERE, LINEAR_ELSEWHERE
 from sslam.data.manifest import Clip, Event
 from sslam.errors import InputError
 
@@ -156,24 +157,8 @@ BENCHMARK = Benchmark(
         shortest_s=9.5,
         longest_s=10.5,
     ),
-    fine_tune=FineTuneFields(
-        lr=5e-5,
-        epochs=50,
-        batch=48,
-        mean=None,
-        std=None,
-        source="our choice: the released SPASS recipe with statistics of the train split",
-    ),
-    linear=FineTuneFields(
-        lr=1e-3,
-        epochs=50,
-        warmup=0,
-        batch=48,
-        mean=None,
-        std=None,
-        layer_decay=None,
-        source="our choice: the released SPASS linear recipe with statistics of the train split",
-    ),
+    fine_tune=FINE_TUNE_ELSEWHERE,
+    linear=LINEAR_ELSEWHERE,
     reader=read,
     folders=("IDMT-DESED-FL", "IDMT_DESED_FL", "desed-fl"),
     protocol=("Tagging: the label of a clip is the set of its classes, times are not used.",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sslam.labels import SPASS_SCENES, spass_labels
 
 CLIPS = 5_000
 TRAIN_SHARE = 0.75
+MEAN, STD = -5.275, 3.268  # of the log-mels of all scenes, as published
 # Number that the metadata file of a scene starts with, and the published means of labels per clip.
 FILE_NUMBERS = {"market": 1, "park": 2, "square": 3, "street": 4, "waterfront": 5}
 LABELS_PER_CLIP = {
@@ -70,8 +72,8 @@ _FINE_TUNE = FineTuneFields(
     updates=3_906,
     warmup=390,
     batch=48,
-    mean=-5.275,
-    std=3.268,
+    mean=MEAN,
+    std=STD,
     source="SSLAM's released script and saved overrides; its logs reach the paper's scores",
 )
 _LINEAR = FineTuneFields(
@@ -79,10 +81,28 @@ _LINEAR = FineTuneFields(
     updates=3_906,
     warmup=0,
     batch=48,
-    mean=-5.275,
-    std=3.268,
+    mean=MEAN,
+    std=STD,
     layer_decay=None,
     source="SSLAM's released linear script; drop path and augmentation stay on in training",
+)
+# The same for soundscapes of other sets: as many epochs, statistics of their own.
+FINE_TUNE_ELSEWHERE = replace(
+    _FINE_TUNE,
+    updates=None,
+    warmup=None,
+    epochs=50,
+    mean=None,
+    std=None,
+    source="our choice: the released SPASS recipe with statistics of the train split",
+)
+LINEAR_ELSEWHERE = replace(
+    _LINEAR,
+    updates=None,
+    epochs=50,
+    mean=None,
+    std=None,
+    source="our choice: the released SPASS linear recipe with statistics of the train split",
 )
 
 

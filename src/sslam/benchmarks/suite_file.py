@@ -11,6 +11,7 @@ Own clips need splits ("train", "test", and "valid" if wanted), or folds ("fold1
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,13 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sslam.benchmarks.benchmark import Benchmark, Expected, FineTuneFields, SplitSize
 from sslam.benchmarks.registry import benchmark
+from sslam.benchmarks.spass import FINE_TUNE_ELSEWHERE, LINEAR_ELSEWHERE
 from sslam.data.manifest import Clip
 from sslam.data.sources import load_clips
 from sslam.errors import InputError, RecipeError
-
-_OWN_RECIPE = FineTuneFields(
-    lr=5e-5, epochs=50, batch=48, mean=None, std=None, source="the SPASS recipe"
-)
 
 
 class OwnSet(BaseModel):
@@ -95,11 +93,16 @@ def own_benchmark(own: OwnSet, folder: Path) -> Benchmark:
         get=f"your own clips at {source}",
         layout="a CSV manifest or a folder of class folders",
         expected=Expected(_sizes(clips), shortest_s=0.0, longest_s=float("inf")),
-        fine_tune=_OWN_RECIPE,
-        linear=_OWN_RECIPE,
+        fine_tune=_own(FINE_TUNE_ELSEWHERE, single),
+        linear=_own(LINEAR_ELSEWHERE, single),
         reader=lambda _: clips,
         source=source,
     )
+
+
+def _own(fields: FineTuneFields, single: bool) -> FineTuneFields:
+    """Of the recipe for other soundscapes, with a softmax where labels exclude each other."""
+    return replace(fields, loss="ce") if single else fields
 
 
 def _sizes(clips: list[Clip]) -> tuple[SplitSize, ...]:

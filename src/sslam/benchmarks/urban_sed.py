@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, FineTuneFields, SplitSize
+from sslam.benchmarks.benchmark import Benchmark, Choice, Expected, SplitSize
 from sslam.benchmarks.layout import find_below, read_manifests, read_scaper
+from sslam.benchmarks.spass import FINE_TUNE_ELSEWHERE, LINEAR_ELSEWHERE
 from sslam.data.manifest import Clip
 
 CLASSES = (
@@ -55,24 +56,8 @@ BENCHMARK = Benchmark(
         shortest_s=9.9,
         longest_s=10.1,
     ),
-    fine_tune=FineTuneFields(
-        lr=5e-5,
-        epochs=50,
-        batch=48,
-        mean=None,
-        std=None,
-        source="our choice: the released SPASS recipe with statistics of the train split",
-    ),
-    linear=FineTuneFields(
-        lr=1e-3,
-        epochs=50,
-        warmup=0,
-        batch=48,
-        mean=None,
-        std=None,
-        layer_decay=None,
-        source="our choice: the released SPASS linear recipe with statistics of the train split",
-    ),
+    fine_tune=FINE_TUNE_ELSEWHERE,
+    linear=LINEAR_ELSEWHERE,
     reader=read,
     folders=("URBAN-SED_v2.0.0", "URBAN-SED", "urbansed"),
     protocol=(
