@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -105,18 +106,54 @@ def test_several_labels_give_map(
     assert not load_folder(tmp_path / "run" / "model").config.single_label
 
 
+def timed_clips(folder: Path) -> list[Clip]:
+    """Four clips a split, with both classes in each."""
+    splits = ["train"] * 4 + ["valid"] * 4 + ["test"] * 4
+    return [replace(c, split=s) for c, s in zip(write_timed(folder, 12), splits, strict=True)]
+
+
 def test_timed_events_give_segment_and_event_scores(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clips = write_timed(tmp_path / "timed", 12)
-    split = [replace(c, split="test" if i >= 8 else "train") for i, c in enumerate(clips)]
+    split = timed_clips(tmp_path / "timed")
     changes = ("batch=4", "frames=160", "steps=2")
     data, out = manifest(tmp_path, split), tmp_path / "run"
     assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
     shown = capsys.readouterr().out
     assert "segment_f1 " in shown and "event_f1_micro " in shown and "mAP " in shown
     (result,) = json.loads((out / "results.json").read_text())
-    assert set(result["events"]) >= {"segment_f1", "event_f1"}
+    names = [metric["name"] for metric in result["events"]["metrics"]]
+    assert names[:3] == ["segment_f1", "segment_f1_micro", "event_f1"]
+    # Both classes sound in the validation clips; scores of an untrained model are not at 0.5.
+    table = list(csv.DictReader((out / "events.csv").open()))
+    chosen = {row["label"]: float(row["threshold"]) for row in table}
+    assert set(chosen) == set(CLASSES[:2]) and 0.5 not in chosen.values()
+    facts = load_folder(out / "model").config.training["events"]
+    assert facts["thresholds"] == pytest.approx(chosen, abs=1e-6) and facts["median"] == 1
+
+
+def test_a_finished_run_is_scored_with_other_thresholds_without_training(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = timed_clips(tmp_path / "timed")
+    changes = ["batch=4", "frames=160", "steps=2"]
+    data, out = manifest(tmp_path, split), tmp_path / "run"
+    assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
+    log = (out / "metrics.jsonl").read_bytes()
+    changes += ["events.threshold={high: 0.9}", "events.median=3"]
+    assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
+    assert (out / "metrics.jsonl").read_bytes() == log
+    facts = load_folder(out / "model").config.training["events"]
+    assert facts["median"] == 3 and facts["thresholds"]["high"] == 0.9
+    assert facts["thresholds"]["low"] not in (0.5, 0.9)
+    changes[-2] = "events.threshold=0.01"
+    capsys.readouterr()
+    assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
+    loud = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[-8:])
+    assert 0 < float(loud["segment_f1_micro"]) < 1  # everything sounds all the time
+    changes[-2] = "events.threshold=1.5"
+    assert finetune(data, model, out, "--recipe", "events", changes=changes) == 2
+    assert "events.threshold" in capsys.readouterr().err
 
 
 def test_the_linear_recipe_leaves_the_encoder_alone(

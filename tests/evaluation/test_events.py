@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from sslam.data.manifest import Event
-from sslam.errors import InputError, MissingExtraError
+from sslam.errors import InputError
 from sslam.evaluation.events import (
+    Counts,
     Timed,
-    decode_events,
     event_counts,
-    event_metrics,
-    psds,
+    intersection_counts,
     segment_counts,
 )
 
@@ -33,6 +32,11 @@ def scene(rng: np.random.Generator, count: int) -> tuple[Event, ...]:
 def scenes(seed: int) -> list[Timed]:
     rng = np.random.default_rng(seed)
     return [Timed(scene(rng, 4), scene(rng, 4), 5.0) for _ in range(6)]
+
+
+def totals(counts: Counts) -> np.ndarray:
+    """(3, C): right, extra and missed over all clips."""
+    return np.array([each.sum(axis=0) for each in (counts.right, counts.extra, counts.missed)])
 
 
 def slow_segments(clips: list[Timed], segment_s: float) -> np.ndarray:
@@ -78,24 +82,24 @@ def slow_events(clips: list[Timed]) -> np.ndarray:
 def test_segments_equal_a_loop_over_segments(seed: int, segment_s: float) -> None:
     clips = scenes(seed)
     found = segment_counts(clips, CLASSES, segment_s)
-    np.testing.assert_array_equal(
-        [found.right, found.extra, found.missed], slow_segments(clips, segment_s)
-    )
+    np.testing.assert_array_equal(totals(found), slow_segments(clips, segment_s))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_events_equal_the_best_of_all_pairings(seed: int) -> None:
     clips = scenes(seed)
     found = event_counts(clips, CLASSES)
-    np.testing.assert_array_equal([found.right, found.extra, found.missed], slow_events(clips))
+    np.testing.assert_array_equal(totals(found), slow_events(clips))
     assert found.right.sum() > 0
 
 
 def test_perfect_and_absent_answers() -> None:
     clips = [Timed(c.reference, c.reference, 5.0) for c in scenes(0)]
-    assert event_metrics(clips, CLASSES) == dict.fromkeys(event_metrics(clips, CLASSES), 1.0)
     none = [Timed(c.reference, (), 5.0) for c in scenes(0)]
-    assert set(event_metrics(none, CLASSES).values()) == {0.0}
+    for counts_of in (segment_counts, event_counts, intersection_counts):
+        perfect, absent = counts_of(clips, CLASSES), counts_of(none, CLASSES)
+        assert (perfect.macro, perfect.micro) == (1, 1)
+        assert (absent.macro, absent.micro) == (0, 0)
 
 
 def test_a_class_without_events_is_left_out_of_the_macro_mean() -> None:
@@ -108,46 +112,75 @@ def test_the_offset_collar_grows_with_the_event() -> None:
     truth = (Event("a", 0.0, 10.0),)
     for offset_s, right in ((8.0, 1), (7.9, 0), (12.0, 1)):
         found = event_counts([Timed(truth, (Event("a", 0.2, offset_s),), 12.0)], CLASSES)
-        assert found.right[0] == right
+        assert found.right.sum() == right
     late = event_counts([Timed(truth, (Event("a", 0.25, 10.0),), 12.0)], CLASSES)
-    assert late.right[0] == 0
+    assert late.right.sum() == 0
 
 
-def test_decoding_gives_the_runs_above_the_threshold() -> None:
-    scores = np.array([[0.9, 0.1], [0.5, 0.6], [0.4, 0.7], [0.8, 0.2]])
-    found = decode_events(scores, CLASSES, 0.16, 0.6)
-    expected = [("a", 0.0, 0.32), ("a", 0.48, 0.6), ("b", 0.16, 0.48)]
-    assert [e.label for e in found] == [label for label, _, _ in expected]
-    for event, (_, onset_s, offset_s) in zip(found, expected, strict=True):
-        assert (event.onset_s, event.offset_s) == pytest.approx((onset_s, offset_s))
+def covered(event: Event, others: list[Event]) -> bool:
+    """Look every 10 ms whether another event sounds."""
+    at = np.arange(round(event.onset_s * 100), round(event.offset_s * 100)) / 100 + 0.005
+    inside = [any(o.onset_s <= t < o.offset_s for o in others) for t in at]
+    return 2 * sum(inside) >= len(inside)
 
 
-def test_smoothing_removes_lone_rows_and_closes_gaps() -> None:
-    column = np.array([0, 1, 0, 0, 1, 1, 0, 1, 1, 0])[:, None].astype(float)
-    (event,) = decode_events(column, ("a",), 1.0, 10.0, smooth=3)
-    assert (event.onset_s, event.offset_s) == (4.0, 9.0)
+def slow_intersections(clips: list[Timed]) -> np.ndarray:
+    out = np.zeros((3, len(CLASSES)), dtype=int)
+    for clip, (index, name) in itertools.product(clips, enumerate(CLASSES)):
+        truth, found = (
+            [e for e in events if e.label == name] for events in (clip.reference, clip.estimated)
+        )
+        right = [e for e in found if covered(e, truth)]
+        met = sum(covered(e, right) for e in truth)
+        out[:, index] += [met, len(found) - len(right), len(truth) - met]
+    return out
 
 
-def test_bad_input_is_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match="smooth is 2"):
-        decode_events(np.zeros((3, 2)), CLASSES, 1.0, 3.0, smooth=2)
-    with pytest.raises(InputError, match="do not fit 2 classes"):
-        decode_events(np.zeros((3, 3)), CLASSES, 1.0, 3.0)
+def apart(clips: list[Timed]) -> list[Timed]:
+    """The clips with only those events that touch none of their class before them."""
+
+    def kept(events: tuple[Event, ...]) -> tuple[Event, ...]:
+        out: list[Event] = []
+        for event in events:
+            same = [o for o in out if o.label == event.label]
+            if all(o.offset_s < event.onset_s or event.offset_s < o.onset_s for o in same):
+                out.append(event)
+        return tuple(out)
+
+    return [Timed(kept(c.reference), kept(c.estimated), c.duration_s) for c in clips]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_intersections_equal_a_look_every_10_ms(seed: int) -> None:
+    clips = apart(scenes(seed))
+    found = intersection_counts(clips, CLASSES)
+    np.testing.assert_array_equal(totals(found), slow_intersections(clips))
+    assert found.right.sum() > 0
+
+
+def test_true_events_that_overlap_count_as_one() -> None:
+    halves = (Event("a", 0, 2), Event("a", 1, 3))
+    clip = Timed(halves, (Event("a", 0.0, 1.5),), 3.0)
+    assert totals(intersection_counts([clip], CLASSES))[:, 0].tolist() == [1, 0, 0]
+    less = Timed(halves, (Event("a", 0.0, 1.4),), 3.0)
+    assert totals(intersection_counts([less], CLASSES))[:, 0].tolist() == [0, 0, 1]
+
+
+def test_weights_count_clips_as_often_as_repeating_them() -> None:
+    clips = scenes(0)
+    weights = np.random.default_rng(0).integers(0, 3, (5, len(clips)))
+    for counts_of in (segment_counts, event_counts, intersection_counts):
+        whole = counts_of(clips, CLASSES)
+        for row, macro, micro in zip(
+            weights, whole.macro_of(weights), whole.micro_of(weights), strict=True
+        ):
+            repeated = [c for c, times in zip(clips, row, strict=True) for _ in range(times)]
+            expected = counts_of(repeated, CLASSES)
+            assert (macro, micro) == pytest.approx((expected.macro, expected.micro))
+
+
+def test_an_event_of_another_class_is_refused() -> None:
     with pytest.raises(InputError, match="'c' is none of the classes"):
         event_counts([Timed((Event("c", 0, 1),), (), 2.0)], CLASSES)
     with pytest.raises(InputError, match="segment_s is 0"):
         segment_counts([], CLASSES, 0)
-
-
-def test_psds_is_one_for_perfect_scores_or_names_its_extra() -> None:
-    events = [(Event("a", 1.6, 3.2),), (Event("b", 0.8, 2.4), Event("a", 4.0, 4.8))]
-    scores = [np.full((62, 2), 0.1) for _ in events]
-    for rows, clip in zip(scores, events, strict=True):
-        for event in clip:
-            span = slice(round(event.onset_s / 0.16), round(event.offset_s / 0.16))
-            rows[span, CLASSES.index(event.label)] = 0.9
-    arguments = (scores, events, [62 * 0.16] * 2, CLASSES, 0.16)
-    try:
-        assert psds(*arguments) == pytest.approx(1.0)
-    except MissingExtraError as error:
-        assert "sslam[sed]" in str(error)

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.training.tuning import write_timed
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
 from sslam.evaluation.task import make_task
-from sslam.evaluation.tuning import timed, tuning_data
-from sslam.training.finetune_recipe import FineTuneRecipe, SelectionConfig
+from sslam.evaluation.tuning import tuning_data
+from sslam.training.finetune.recipe import FineTuneRecipe, SelectionConfig
 
 
 def clips(splits: Sequence[str], groups: int = 10**9) -> list[Clip]:
@@ -70,21 +68,3 @@ def test_one_group_cannot_be_held_out_from() -> None:
     given = clips(["train"] * 8 + ["test"] * 4, groups=1)
     with pytest.raises(InputError, match=r"8 training clips in 1 group.*selection\.by=last"):
         tuning_data(make_task(given), given, selecting(), 0)
-
-
-def test_perfect_scores_over_time_find_every_event(tmp_path: Path) -> None:
-    found = write_timed(tmp_path, 4)
-    classes = sorted({event.label for clip in found for event in clip.events})
-    scores = []
-    for clip in found:
-        rows = np.zeros((10, len(classes)), dtype=np.float32)
-        (event,) = clip.events
-        first = round(event.onset_s / 0.16)
-        rows[first : first + 5, classes.index(event.label)] = 1
-        scores.append(rows)
-    for clip, result in zip(found, timed(found, scores, classes, 0.16), strict=True):
-        (event,) = result.estimated
-        assert (event.onset_s, event.offset_s) == pytest.approx(
-            (clip.events[0].onset_s, clip.events[0].offset_s)
-        )
-        assert result.reference == clip.events and result.duration_s == pytest.approx(1.6)

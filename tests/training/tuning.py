@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sslam.data.manifest import Clip, Event
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.model.config import EncoderConfig
-from sslam.training.finetune_targets import LabelledClips, TuningData
+from sslam.training.finetune.targets import LabelledClips, TuningData
 
 RATE_HZ = 16_000
 PITCH_HZ = {"low": 300, "middle": 1_200, "high": 4_000}

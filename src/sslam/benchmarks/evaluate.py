@@ -19,7 +19,7 @@ from sslam.evaluation.probe import ProbeKind, knn_probe, linear_probe
 from sslam.evaluation.task import make_task
 from sslam.evaluation.tuning import Tested, tune_and_test
 from sslam.model.audio_model import AudioModel
-from sslam.training.finetune_recipe import FineTuneRecipe
+from sslam.training.finetune.recipe import FineTuneRecipe
 from sslam.training.stopping import Limits
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sslam.benchmarks.benchmark import Benchmark, FineTuneFields
-from sslam.training.finetune_recipe import FineTuneRecipe
-from sslam.training.finetune_recipe_files import changed, load_finetune_recipe
+from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.recipe_files import changed, load_finetune_recipe
 from sslam.training.recipe import merged
 
 FULL, FROZEN = "paper", "linear-paper"

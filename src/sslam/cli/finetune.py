@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sslam.files import write_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sslam.benchmarks.benchmark import Benchmark
     from sslam.data.manifest import Clip
+    from sslam.evaluation.detection import Detection
     from sslam.evaluation.probe import ProbeResult
     from sslam.evaluation.tuning import Tested
     from sslam.model.audio_model import AudioModel
-    from sslam.training.finetune_recipe import FineTuneRecipe
+    from sslam.training.finetune.recipe import FineTuneRecipe
     from sslam.training.stopping import Limits
 
 _SIGNAL_STATUS = 128
@@ -89,7 +92,7 @@ def run(args: Args) -> int:
 def _own(args: Args, limits: Limits) -> list[Tested]:
     from sslam.data.sources import load_clips
     from sslam.evaluation.tuning import tune_and_test
-    from sslam.training.finetune_recipe_files import load_finetune_recipe
+    from sslam.training.finetune.recipe_files import load_finetune_recipe
 
     recipe = load_finetune_recipe(args.recipe or "default", args.set)
     clips = load_clips(args.data, class_folders=True)
@@ -132,7 +135,7 @@ def _of_benchmark(args: Args, limits: Limits) -> list[Tested]:
 
 def _benchmark_recipe(args: Args, member: Benchmark) -> FineTuneRecipe:
     from sslam.benchmarks.recipes import FROZEN, FULL, benchmark_recipe
-    from sslam.training.finetune_recipe_files import load_finetune_recipe
+    from sslam.training.finetune.recipe_files import load_finetune_recipe
 
     if args.recipe in (None, FULL, FROZEN):
         return benchmark_recipe(member, args.recipe == FROZEN, args.set)
@@ -159,20 +162,39 @@ def _report(args: Args, found: Sequence[Tested]) -> None:
             )
     metrics = [metric for result in results for metric in result.metrics]
     lines = [str(metric) for metric in metrics]
-    lines += [f"{name} {value:.3f}" for tested in found for name, value in tested.events.items()]
+    timed = [tested.detection for tested in found if tested.detection is not None]
+    lines += [line for detection in timed for line in detection.lines()]
     if len(results) > 1:
         for name in dict.fromkeys(metric.name for metric in metrics):
             values = [metric.value for metric in metrics if metric.name == name]
             lines.append(f"{name}_mean {sum(values) / len(values):.3f} folds={len(values)}")
     print("\n".join(lines))
     classes: list[ClassScore] = [score for result in results for score in result.per_class]
-    _write_json(args.out / "results.json", [_as_json(tested) for tested in found])
+    content = finite([_as_json(tested) for tested in found])
+    write_text(args.out / "results.json", json.dumps(content, indent=2) + "\n")
     with (args.out / "per_class.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "average_precision", "positives"])
         for score in classes:
             value = f"{score.average_precision:.6f}" if score.positives else ""
             writer.writerow([score.label, value, score.positives])
+    if timed:
+        write_events(args.out / "events.csv", timed)
+        if timed[0].missing:
+            print(timed[0].missing, file=sys.stderr)
+
+
+def write_events(path: Path, found: Sequence[Detection]) -> None:
+    """The scores of each class of timed events, and the threshold that they were found with."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["label", "threshold", "segment_f1", "event_f1", "intersection_f1", "events"]
+        )
+        for score in (each for detection in found for each in detection.per_class):
+            values = (score.threshold, score.segment_f1, score.event_f1, score.intersection_f1)
+            shown = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+            writer.writerow([score.label, *shown, score.events])
 
 
 def _as_json(tested: Tested) -> dict[str, Any]:
@@ -191,20 +213,14 @@ def _as_json(tested: Tested) -> dict[str, Any]:
         "classes": list(result.classes),
         "classes_left_out": list(result.classes_left_out),
         "metrics": [asdict(metric) for metric in result.metrics],
-        "events": tested.events,
+        "events": None if tested.detection is None else tested.detection.as_json(),
     }
 
 
-def _write_json(path: Path, content: object) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(content), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: null instead."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -37,6 +37,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("sslam.cli.doctor", "show what is installed and what works here"),
     "probe": Verb("sslam.cli.probe", "score frozen features on labelled recordings"),
     "finetune": Verb("sslam.cli.finetune", "adapt a model to labels, and score the test clips"),
+    "events": Verb("sslam.cli.events", "score a model of timed events on other recordings"),
     "bench": Verb("sslam.cli.bench", "score models on benchmarks, beside the published results"),
     "ablate": Verb("sslam.cli.ablate", "compare ways to pre-train, with error bars over seeds"),
     "export": Verb("sslam.cli.export", "write a model as one ONNX file, checked against torch"),

@@ -1,29 +1,30 @@
-"""Scores of sound event detection: from scores over time to events, and events to F1.
+"""Scores of sound event detection: how well found events agree with those that are there.
 
 Segment F1 asks, for every second, which classes sound in it. Event F1 asks for events with the
 right class, an onset within 200 ms, and an offset within 200 ms or 20 % of the event's length.
-Source: docs/finetune.md, "Timed events". Axes: T time patches, C classes.
+Intersection F1 asks how much found and true events cover each other, however they are cut up.
+Source: docs/finetune.md, "Timed events". Axes: n clips, T time patches, C classes, R resamples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sslam.data.manifest import Event
-from sslam.errors import InputError, require_extra
+from sslam.errors import InputError
+from sslam.evaluation.metrics import Floats, Ints, mean_of_defined, unit_weights
 
 SEGMENT_S = 1.0
 COLLAR_S = 0.2
 OFFSET_SHARE = 0.2
+COVERED = 0.5  # of a found event by true ones, and of a true one by those
 _NEARLY = 1e-9  # times are decimal fractions: two that are 200 ms apart must count as within
 
 
@@ -38,69 +39,43 @@ class Timed:
 
 @dataclass(frozen=True)
 class Counts:
-    """Decisions of each class: right ones, false alarms, misses. Each (C,)."""
+    """Decisions about each class in each clip: right ones, false alarms, misses. Each (n, C)."""
 
-    right: NDArray[np.int64]
-    extra: NDArray[np.int64]
-    missed: NDArray[np.int64]
+    right: Ints
+    extra: Ints
+    missed: Ints
 
     @property
-    def per_class(self) -> NDArray[np.float64]:
+    def per_class(self) -> Floats:
         """(C,) F1, NaN for a class that neither sounds nor is found."""
-        with np.errstate(invalid="ignore"):
-            return 2 * self.right / (2 * self.right + self.extra + self.missed)
+        return self._f1(unit_weights(len(self.right)))[0]
 
     @property
     def macro(self) -> float:
         """Mean over the classes that sound or are found."""
-        defined = self.per_class[np.isfinite(self.per_class)]
-        return float(defined.mean()) if len(defined) else math.nan
+        return float(self.macro_of(unit_weights(len(self.right)))[0])
 
     @property
     def micro(self) -> float:
         """F1 of all decisions together."""
-        right = int(self.right.sum())
-        total = 2 * right + int(self.extra.sum()) + int(self.missed.sum())
-        return 2 * right / total if total else math.nan
+        return float(self.micro_of(unit_weights(len(self.right)))[0])
 
+    def macro_of(self, weights: Ints) -> Floats:
+        """`macro` where clip i counts ``weights[r, i]`` times. (R, n) -> (R,)."""
+        return mean_of_defined(self._f1(weights))
 
-def decode_events(
-    scores: NDArray[np.floating],
-    classes: Sequence[str],
-    step_s: float,
-    duration_s: float,
-    threshold: float = 0.5,
-    smooth: int = 1,
-) -> tuple[Event, ...]:
-    """Events where a class's score reaches the threshold, in the order of classes and time.
+    def micro_of(self, weights: Ints) -> Floats:
+        """`micro` where clip i counts ``weights[r, i]`` times. (R, n) -> (R,)."""
+        pooled = (each.sum(axis=1, keepdims=True) for each in (self.right, self.extra, self.missed))
+        return Counts(*pooled)._f1(weights)[:, 0]
 
-    Args:
-        scores: (T, C), 0 to 1.
-        classes: names of the columns.
-        step_s: seconds of a row.
-        duration_s: where the last event ends at the latest.
-        threshold: the lowest score that counts.
-        smooth: rows of the median filter over the decisions; odd, 1 for none.
-
-    Raises:
-        InputError: an even or negative ``smooth``, or scores that do not fit the classes.
-    """
-    if smooth < 1 or smooth % 2 == 0:
-        raise InputError(f"smooth is {smooth}; give an odd number of rows")
-    if scores.ndim != 2 or scores.shape[1] != len(classes):
-        raise InputError(f"scores {scores.shape} do not fit {len(classes)} classes")
-    active = scores >= threshold
-    if smooth > 1:
-        active = median_filter(active.astype(np.uint8), size=(smooth, 1)).astype(bool)
-    found = []
-    for column, name in enumerate(classes):
-        padded = np.concatenate([[False], active[:, column], [False]])
-        edges = np.flatnonzero(padded[1:] != padded[:-1])
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            onset_s, offset_s = float(start * step_s), min(float(stop * step_s), duration_s)
-            if offset_s > onset_s:
-                found.append(Event(name, onset_s, offset_s))
-    return tuple(found)
+    def _f1(self, weights: Ints) -> Floats:
+        """(R, n) -> (R, C)."""
+        counted = weights.astype(np.float64)  # exact, and many times as fast as whole numbers
+        right, wrong = counted @ self.right, counted @ (self.extra + self.missed)
+        with np.errstate(invalid="ignore"):
+            f1: Floats = 2 * right / (2 * right + wrong)
+        return f1
 
 
 def segment_counts(
@@ -113,13 +88,13 @@ def segment_counts(
     """
     if not segment_s > 0:
         raise InputError(f"segment_s is {segment_s}; give seconds above 0")
-    totals = np.zeros((3, len(classes)), dtype=np.int64)
+    rows = []
     for clip in clips:
         segments = max(1, math.ceil(clip.duration_s / segment_s - _NEARLY))
-        truth = _active(clip.reference, classes, segments, segment_s)
-        found = _active(clip.estimated, classes, segments, segment_s)
-        totals += [(each).sum(axis=0) for each in (truth & found, ~truth & found, truth & ~found)]
-    return Counts(*totals)
+        truth = active_segments(clip.reference, classes, segments, segment_s)
+        found = active_segments(clip.estimated, classes, segments, segment_s)
+        rows.append([each.sum(axis=0) for each in (truth & found, ~truth & found, truth & ~found)])
+    return _stacked(rows, classes)
 
 
 def event_counts(
@@ -137,89 +112,76 @@ def event_counts(
     Raises:
         InputError: an event of another class.
     """
-    totals = np.zeros((3, len(classes)), dtype=np.int64)
+
+    def compared(truth: Sequence[Event], found: Sequence[Event]) -> tuple[int, int, int]:
+        right = _matched(truth, found, collar_s, offset_share)
+        return right, len(found) - right, len(truth) - right
+
+    return _counted(clips, classes, compared)
+
+
+def intersection_counts(
+    clips: Iterable[Timed], classes: Sequence[str], covered: float = COVERED
+) -> Counts:
+    """Found events that true ones cover, and true events that those cover.
+
+    A found event is right where true events of its class fill ``covered`` of it, else a false
+    alarm. A true event is met where right events of its class fill as much of it, else missed.
+    True events of one class that overlap count as one.
+
+    Raises:
+        InputError: an event of another class.
+    """
+
+    def compared(truth: Sequence[Event], found: Sequence[Event]) -> tuple[int, int, int]:
+        truth = _united(truth)
+        right = [each for each in found if _filled(each, truth) >= covered - _NEARLY]
+        met = sum(_filled(each, right) >= covered - _NEARLY for each in truth)
+        return met, len(found) - len(right), len(truth) - met
+
+    return _counted(clips, classes, compared)
+
+
+def _counted(
+    clips: Iterable[Timed],
+    classes: Sequence[str],
+    compared: Callable[[Sequence[Event], Sequence[Event]], tuple[int, int, int]],
+) -> Counts:
+    """What ``compared`` makes of the true and found events of each class in each clip."""
+    rows = []
     for clip in clips:
         truth, found = _by_class(clip.reference, classes), _by_class(clip.estimated, classes)
-        for index in range(len(classes)):
-            right = _matched(truth[index], found[index], collar_s, offset_share)
-            totals[:, index] += [right, len(found[index]) - right, len(truth[index]) - right]
-    return Counts(*totals)
+        each = [compared(t, f) for t, f in zip(truth, found, strict=True)]
+        rows.append(np.array(each, dtype=np.int64).reshape(-1, 3).T)
+    return _stacked(rows, classes)
 
 
-def event_metrics(clips: Sequence[Timed], classes: Sequence[str]) -> dict[str, float]:
-    """Segment and event F1, macro and micro; the first selects.
-
-    Raises:
-        InputError: see `segment_counts`.
-    """
-    segments, events = segment_counts(clips, classes), event_counts(clips, classes)
-    return {
-        "segment_f1": segments.macro,
-        "segment_f1_micro": segments.micro,
-        "event_f1": events.macro,
-        "event_f1_micro": events.micro,
-    }
+def _stacked(rows: Sequence[object], classes: Sequence[str]) -> Counts:
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3, len(classes))
+    return Counts(table[:, 0], table[:, 1], table[:, 2])
 
 
-@dataclass(frozen=True)
-class PsdsSetting:
-    """Tolerances and costs of the polyphonic sound detection score (scenario 1 of DCASE)."""
+def _united(events: Sequence[Event]) -> list[Event]:
+    """Events of one class, with those that overlap joined."""
+    joined: list[Event] = []
+    for event in sorted(events, key=lambda each: each.onset_s):
+        if joined and event.onset_s <= joined[-1].offset_s:
+            last = joined.pop()
+            event = replace(last, offset_s=max(last.offset_s, event.offset_s))
+        joined.append(event)
+    return joined
 
-    detection: float = 0.7
-    ground_truth: float = 0.7
-    cross_trigger: float | None = None
-    alpha_ct: float = 0.0
-    alpha_st: float = 1.0
-    max_per_hour: float = 100.0
 
-
-def psds(
-    scores: Sequence[NDArray[np.floating]],
-    references: Sequence[Sequence[Event]],
-    durations_s: Sequence[float],
-    classes: Sequence[str],
-    step_s: float,
-    setting: PsdsSetting = PsdsSetting(),
-) -> float:
-    """Intersection-based detection score over all thresholds, computed by sed_scores_eval.
-
-    Args:
-        scores: (T, C) for each clip.
-        references: events of each clip.
-        durations_s: of each clip.
-        classes: columns of the scores.
-        step_s: seconds of a row.
-        setting: tolerances.
-
-    Raises:
-        MissingExtraError: the extra ``sed`` is not installed.
-    """
-    sed: Any = require_extra("sed_scores_eval.intersection_based", "sed")
-    tables_of: Any = require_extra("sed_scores_eval.base_modules.scores", "sed")
-    names = [f"clip{index:07d}" for index in range(len(scores))]
-    tables, truth = {}, {}
-    for name, rows, events in zip(names, scores, references, strict=True):
-        times = np.arange(len(rows) + 1) * step_s
-        tables[name] = tables_of.create_score_dataframe(
-            rows, timestamps=times, event_classes=list(classes)
-        )
-        truth[name] = [(event.onset_s, event.offset_s, event.label) for event in events]
-    value, *_ = sed.psds(
-        scores=tables,
-        ground_truth=truth,
-        audio_durations=dict(zip(names, durations_s, strict=True)),
-        dtc_threshold=setting.detection,
-        gtc_threshold=setting.ground_truth,
-        cttc_threshold=setting.cross_trigger,
-        alpha_ct=setting.alpha_ct,
-        alpha_st=setting.alpha_st,
-        max_efpr=setting.max_per_hour,
+def _filled(event: Event, others: Sequence[Event]) -> float:
+    """The share of an event's length that others, which do not overlap each other, fill."""
+    shared_s = sum(
+        max(0.0, min(event.offset_s, o.offset_s) - max(event.onset_s, o.onset_s)) for o in others
     )
-    return float(value)
+    return shared_s / (event.offset_s - event.onset_s)
 
 
-def _active(
-    events: Sequence[Event], classes: Sequence[str], segments: int, segment_s: float
+def active_segments(
+    events: Sequence[Event], classes: Sequence[str], segments: int, segment_s: float = SEGMENT_S
 ) -> NDArray[np.bool_]:
     """(segments, C): True where an event of the class reaches into the segment."""
     active = np.zeros((segments, len(classes)), dtype=np.bool_)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -65,10 +67,23 @@ def measure(
         InputError: shapes that do not fit, or scores that are not finite.
     """
     check_predictions(targets, scores)
-    clips = len(targets)
-    value = float(score(targets, scores, unit_weights(clips))[0])
-    spread = score(targets, scores, resample_counts(clips, resamples, seed))
-    low, high = _percentiles(spread)
+    return measure_clips(name, partial(score, targets, scores), len(targets), seed, resamples)
+
+
+def measure_clips(
+    name: str,
+    value_of: Callable[[Ints], Floats],
+    clips: int,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Metric:
+    """A score of ``clips`` clips with its interval.
+
+    Args:
+        value_of: what it is where clip i counts ``weights[r, i]`` times; (R, n) -> (R,).
+    """
+    value = float(value_of(unit_weights(clips))[0])
+    low, high = _percentiles(value_of(resample_counts(clips, resamples, seed)))
     return Metric(name, value, low, high, clips)
 
 

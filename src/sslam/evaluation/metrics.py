@@ -145,7 +145,7 @@ class _Ranking:
 
 def macro_map(targets: Bools, scores: Floats, weights: Ints) -> Floats:
     """Mean of the classes' average precisions, classes without positives left out. -> (R,)."""
-    return _mean_of_defined(average_precisions(targets, scores, weights))
+    return mean_of_defined(average_precisions(targets, scores, weights))
 
 
 def micro_map(targets: Bools, scores: Floats, weights: Ints) -> Floats:
@@ -160,7 +160,7 @@ def micro_map(targets: Bools, scores: Floats, weights: Ints) -> Floats:
 
 def d_prime(targets: Bools, scores: Floats, weights: Ints) -> Floats:
     """√2 · Φ⁻¹(mean area under the ROC curve): separation in deviations of two normals. -> (R,)."""
-    mean_area = _mean_of_defined(areas_under_roc(targets, scores, weights))
+    mean_area = mean_of_defined(areas_under_roc(targets, scores, weights))
     separation: Floats = np.sqrt(2.0) * ndtri(mean_area)
     return separation
 
@@ -170,8 +170,8 @@ def classes_without_positives(targets: Bools) -> Ints:
     return np.flatnonzero(~targets.any(axis=0))
 
 
-def _mean_of_defined(per_class: Floats) -> Floats:
-    """(R, C) -> (R,), NaN only where no class is defined."""
+def mean_of_defined(per_class: Floats) -> Floats:
+    """Mean over the classes that have a value. (R, C) -> (R,), NaN only where none has."""
     defined = np.isfinite(per_class)
     with np.errstate(invalid="ignore"):
         mean: Floats = np.where(defined, per_class, 0.0).sum(axis=1) / defined.sum(axis=1)

@@ -12,20 +12,27 @@ from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip, Skipped
 from sslam.errors import InputError
-from sslam.evaluation.events import Timed, decode_events, event_metrics
+from sslam.evaluation.detection import (
+    Detection,
+    choose_thresholds,
+    event_figures,
+    heard,
+    score_events,
+)
 from sslam.evaluation.folds import assign_folds
 from sslam.evaluation.metrics import unit_weights
 from sslam.evaluation.probe import METRICS, ProbeResult, summarise
 from sslam.evaluation.task import Indices, LabelKind, Task, clip_labels, make_task
+from sslam.inference.events import DECODING, THRESHOLD, Decoding, thresholds_of
 from sslam.model.audio_model import AudioModel
-from sslam.training.finetune import Tuned, finetune
-from sslam.training.finetune_model import predict
-from sslam.training.finetune_recipe import FineTuneRecipe
-from sslam.training.finetune_targets import LabelledClips, TuningData, patch_seconds
-from sslam.training.finetune_task import Evaluate
-from sslam.training.pretrain import pick_device
+from sslam.model.device import pick_device
+from sslam.training.finetune.model import Predictions, predict
+from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.run import Tuned, finetune
+from sslam.training.finetune.targets import LabelledClips, TuningData, check_events, patch_seconds
+from sslam.training.finetune.task import Evaluate
 from sslam.training.stopping import Limits
-from sslam.weights.native import load_folder
+from sslam.weights.native import load_folder, save_folder
 
 PROTOCOLS = {False: "fine-tune", True: "linear-paper"}  # by whether the encoder is frozen
 
@@ -37,7 +44,7 @@ class Tested:
     task: Task
     tuned: Tuned
     result: ProbeResult | None
-    events: dict[str, float]  # scores of timed events, where those were learned
+    detection: Detection | None  # scores of timed events, where those were learned
     skipped: tuple[Skipped, ...]
 
 
@@ -63,7 +70,7 @@ def tune_and_test(
         recipe: what to do.
         kind: one label a clip or several.
         limits: bounds of this call.
-        device: see `sslam.training.finetune.finetune`.
+        device: see `sslam.training.finetune.run.finetune`.
         source: what to record as the origin of the weights.
         seed: of drawn splits and of intervals.
 
@@ -72,13 +79,15 @@ def tune_and_test(
     """
     task = make_task(clips, "multi" if recipe.target == "frames" else kind, seed)
     data = tuning_data(task, clips, recipe, seed)
+    if recipe.target == "frames":
+        check_events([clips[row] for row in task.test])
     step_s = patch_seconds(base.config.encoder.patch)
     started = time.perf_counter()
     evaluate = _evaluator(task, recipe, step_s)
     tuned = finetune(base, data, out, recipe, evaluate, limits, device, source)
     if not tuned.finished:
-        return Tested(task, tuned, None, {}, ())
-    return _test(task, clips, tuned, recipe, device, time.perf_counter() - started, seed)
+        return Tested(task, tuned, None, None, ())
+    return _test(task, data, clips, tuned, recipe, device, time.perf_counter() - started, seed)
 
 
 def tuning_data(task: Task, clips: Sequence[Clip], recipe: FineTuneRecipe, seed: int) -> TuningData:
@@ -124,7 +133,7 @@ def _evaluator(task: Task, recipe: FineTuneRecipe, step_s: float) -> Evaluate:
         def of_events(
             clips: Sequence[Clip], scores: Sequence[NDArray[np.float32]]
         ) -> dict[str, float]:
-            return event_metrics(timed(clips, scores, task.classes, step_s), task.classes)
+            return event_figures(heard(clips, scores), task.classes, step_s)
 
         return of_events
     name, score = next(iter(METRICS[task.multilabel].items()))
@@ -139,23 +148,58 @@ def _evaluator(task: Task, recipe: FineTuneRecipe, step_s: float) -> Evaluate:
     return of_clips
 
 
-def timed(
-    clips: Sequence[Clip],
-    scores: Sequence[NDArray[np.float32]],
-    classes: Sequence[str],
-    step_s: float,
-) -> list[Timed]:
-    """What sounds in each clip beside what (time patches, C) scores say; clips that were read."""
-    found = []
-    for clip, rows in zip(clips, scores, strict=True):
-        duration_s = clip.duration_s()
-        estimated = decode_events(rows, classes, step_s, duration_s)
-        found.append(Timed(clip.events, estimated, duration_s))
-    return found
+@dataclass(frozen=True)
+class _Test:
+    """The kept model of a finished run, and what to hear with it."""
+
+    task: Task
+    data: TuningData
+    recipe: FineTuneRecipe
+    model: AudioModel
+    folder: Path
+
+    def scores(self, clips: Sequence[Clip]) -> Predictions:
+        recipe = self.recipe
+        per_frame = recipe.target == "frames"
+        return predict(self.model, clips, recipe.frames, recipe.group_clips, per_frame)
+
+    def detection(self, clips: Sequence[Clip], found: Predictions, seed: int) -> Detection | None:
+        """Scores of timed events, where those were learned."""
+        if self.recipe.target != "frames":
+            return None
+        read = [clips[index] for index in found.kept]
+        step_s = patch_seconds(self.model.config.encoder.patch)
+        decoding = self._decoding(step_s)
+        return score_events(heard(read, found.scores), self.task.classes, step_s, decoding, seed)
+
+    def _decoding(self, step_s: float) -> Decoding:
+        """What the recipe says, with thresholds chosen on the clips that select; kept with the
+        model, for whoever finds events with it.
+        """
+        how, classes = self.recipe.events, self.task.classes
+        if isinstance(how.threshold, float):
+            thresholds = (how.threshold,) * len(classes)
+        else:
+            named = {} if how.threshold == "valid" else how.threshold
+            thresholds = thresholds_of(named, classes, self._chosen(step_s))
+        decoding = Decoding(thresholds, how.median)
+        facts = self.model.config.training | {DECODING: decoding.as_json(classes)}
+        self.model.config = self.model.config.model_copy(update={"training": facts})
+        save_folder(self.model, self.folder)
+        return decoding
+
+    def _chosen(self, step_s: float) -> tuple[float, ...]:
+        clips = self.data.valid.clips
+        if not clips:
+            return (THRESHOLD,) * len(self.task.classes)
+        found = self.scores(clips)
+        known = heard([clips[index] for index in found.kept], found.scores)
+        return choose_thresholds(known, self.task.classes, step_s, self.recipe.events.median)
 
 
 def _test(
     task: Task,
+    data: TuningData,
     clips: Sequence[Clip],
     tuned: Tuned,
     recipe: FineTuneRecipe,
@@ -164,19 +208,16 @@ def _test(
     seed: int,
 ) -> Tested:
     model = load_folder(tuned.model).to(pick_device(device))
+    test = _Test(task, data, recipe, model, tuned.model)
     tested = [clips[row] for row in task.test]
-    per_frame = recipe.target == "frames"
-    found = predict(model, tested, recipe.frames, recipe.group_clips, per_frame)
-    events: dict[str, float] = {}
+    found = test.scores(tested)
+    detection = test.detection(tested, found, seed)
     clip_scores = found.scores
-    if per_frame:
-        step_s = patch_seconds(model.config.encoder.patch)
-        read = [tested[index] for index in found.kept]
-        events = event_metrics(timed(read, found.scores, task.classes, step_s), task.classes)
+    if detection is not None:
         clip_scores = tuple(rows.max(axis=0) for rows in found.scores)
     readable = replace(task, test=task.test[found.kept])
     step = float(tuned.best_step or tuned.step)
     result = summarise(
         readable, np.stack(clip_scores), PROTOCOLS[recipe.frozen], step, seconds, seed
     )
-    return Tested(readable, tuned, result, events, found.skipped)
+    return Tested(readable, tuned, result, detection, found.skipped)

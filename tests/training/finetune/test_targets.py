@@ -7,13 +7,7 @@ import pytest
 
 from sslam.data.manifest import Clip, Event
 from sslam.errors import InputError
-from sslam.training.finetune_targets import (
-    LabelledClips,
-    TuningData,
-    check_events,
-    event_targets,
-    patch_seconds,
-)
+from sslam.training.finetune.targets import check_events, event_targets, patch_seconds
 
 STEP_S = 0.16
 
@@ -60,10 +54,9 @@ def test_a_short_event_is_in_one_patch_and_one_outside_in_none() -> None:
 
 
 def test_labels_without_times_are_refused() -> None:
-    weak = LabelledClips([Clip(Path("x.wav"), labels=("a",))], np.array([[True]]))
-    none = LabelledClips([], np.zeros((0, 1), dtype=bool))
+    heard = Clip(Path("y.wav"), events=(Event("a", 0, 1),))
+    check_events([heard, Clip(Path("silent.wav"))])
     with pytest.raises(InputError, match=r"x.wav has labels but no event times"):
-        check_events(TuningData(("a",), weak, none))
-    silent = LabelledClips([Clip(Path("x.wav"))], np.array([[False]]))
+        check_events([heard, Clip(Path("x.wav"), labels=("a",))])
     with pytest.raises(InputError, match="no clip has events"):
-        check_events(TuningData(("a",), silent, none))
+        check_events([Clip(Path("silent.wav"))])

@@ -66,14 +66,16 @@ def event_targets(
     return targets
 
 
-def check_events(data: TuningData) -> None:
-    """Every labelled clip says when its labels sound.
+def check_events(clips: Sequence[Clip], classes: Sequence[str] | None = None) -> None:
+    """Every labelled clip says when its labels sound, some sound, and all are of ``classes``.
 
     Raises:
-        InputError: naming the first clip that does not, or a label without a class.
+        InputError: naming the first clip that does not.
     """
-    clips = [*data.train.clips, *data.valid.clips]
     for clip in clips:
+        for event in clip.events:
+            if classes is not None and event.label not in classes:
+                raise InputError(f"{clip.path}: event '{event.label}' is none of the classes")
         if clip.labels and not clip.events:
             raise InputError(
                 f"{clip.path} has labels but no event times; fill the column 'events' "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslam.training.finetune_recipe import LossConfig
+from sslam.training.finetune.recipe import LossConfig
 
 
 def binary_loss(

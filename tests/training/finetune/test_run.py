@@ -21,15 +21,15 @@ from tests.training.tuning import (
 from sslam.data.manifest import Clip
 from sslam.errors import CheckpointError, InputError, RecipeError
 from sslam.training.checkpoint import CheckpointFolder
-from sslam.training.finetune import Tuned, finetune
-from sslam.training.finetune_model import build_model, predict
-from sslam.training.finetune_recipe import FineTuneRecipe
-from sslam.training.finetune_recipe_files import (
+from sslam.training.finetune.model import build_model, predict
+from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.recipe_files import (
     changed,
     finetune_recipe_names,
     load_finetune_recipe,
 )
-from sslam.training.finetune_targets import TuningData
+from sslam.training.finetune.run import Tuned, finetune
+from sslam.training.finetune.targets import TuningData
 from sslam.training.stopping import Ending, Limits
 from sslam.weights.native import fingerprint, load_folder
 

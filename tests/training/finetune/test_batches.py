@@ -11,8 +11,8 @@ from tests.training.tuning import labelled, write_tones
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
-from sslam.training.finetune_batches import Draws, LabelledBatch, LabelledBatches, clip_weights
-from sslam.training.finetune_recipe import SamplingConfig
+from sslam.training.finetune.batches import Draws, LabelledBatch, LabelledBatches, clip_weights
+from sslam.training.finetune.recipe import SamplingConfig
 
 CROP = 4_000
 

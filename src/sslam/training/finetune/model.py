@@ -14,11 +14,11 @@ from torch import Tensor
 from sslam.data.manifest import Clip, Skipped
 from sslam.errors import AudioError, CheckpointError, InputError
 from sslam.features.front_end import FrontEndConfig, LogMels
-from sslam.features.logmel import FRAME_MS, FRAME_SAMPLES, HOP_SAMPLES, n_frames, n_samples
+from sslam.features.logmel import FRAME_MS, FRAME_SAMPLES, HOP_MS, HOP_SAMPLES, n_frames, n_samples
 from sslam.features.stats import measure
 from sslam.model.audio_model import AudioModel, AudioModelConfig, Features, Pooling
-from sslam.training.finetune_recipe import FineTuneRecipe, Normalisation
-from sslam.training.finetune_targets import TuningData
+from sslam.training.finetune.recipe import FineTuneRecipe, Normalisation
+from sslam.training.finetune.targets import TuningData
 from sslam.training.randomness import stream_seed
 
 MEASURED_CLIPS = 2000  # for mean and deviation of log-mels: more would not move them
@@ -65,6 +65,7 @@ def build_model(base: AudioModel, data: TuningData, recipe: FineTuneRecipe) -> A
         single_label=is_single_label(recipe, data),
         pooling="mean" if recipe.target == "frames" else recipe.pooling,
         mask_padding=recipe.mask_padding,
+        window_s=recipe.frames * HOP_MS / 1000,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(recipe.seed, 0, 0, "classifier"))
@@ -121,7 +122,7 @@ def _vectors(model: AudioModel, inputs: LogMels, per_frame: bool, pooling: Pooli
     if not model.config.mask_padding:
         times = torch.full_like(times, encoding.grid.time)
     features = Features(encoding.tokens, encoding.grid, times)
-    return features.frames if per_frame else features.mean
+    return features.frames if per_frame else features.clip(pooling)
 
 
 def real_patches(frames: Tensor, patch: int) -> Tensor:

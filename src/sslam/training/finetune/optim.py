@@ -7,7 +7,7 @@ import re
 import torch
 from torch import nn
 
-from sslam.training.finetune_recipe import TuningOptimiser
+from sslam.training.finetune.recipe import TuningOptimiser
 from sslam.training.optim import is_decay_exempt, trainable
 from sslam.training.schedule import warmup_cosine
 

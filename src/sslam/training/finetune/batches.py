@@ -17,8 +17,8 @@ from sslam.audio.io import RATE_HZ
 from sslam.data.manifest import Clip, Skipped
 from sslam.errors import AudioError, InputError
 from sslam.features.logmel import FRAME_MS, FRAME_SAMPLES
-from sslam.training.finetune_recipe import SamplingConfig
-from sslam.training.finetune_targets import LabelledClips
+from sslam.training.finetune.recipe import SamplingConfig
+from sslam.training.finetune.targets import LabelledClips
 
 ORDER, START, REPLACEMENT = 0, 1, 2  # separate the random streams that one seed feeds
 STEPS_AHEAD = 2

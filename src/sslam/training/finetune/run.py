@@ -11,16 +11,16 @@ import torch
 
 from sslam.errors import CheckpointError, InputError, SslamError
 from sslam.model.audio_model import AudioModel
+from sslam.model.device import pick_device
 from sslam.training.checkpoint import CheckpointFolder
-from sslam.training.finetune_model import build_model, with_training
-from sslam.training.finetune_recipe import FineTuneRecipe
-from sslam.training.finetune_recipe_files import check_finetune_recipe
-from sslam.training.finetune_targets import TuningData, check_events
-from sslam.training.finetune_task import STAGE, Evaluate, FineTuning
+from sslam.training.finetune.model import build_model, with_training
+from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.recipe_files import check_finetune_recipe
+from sslam.training.finetune.targets import TuningData, check_events
+from sslam.training.finetune.task import STAGE, Evaluate, FineTuning
 from sslam.training.guard import CollapseGuard, GuardConfig
 from sslam.training.log import RunLog
 from sslam.training.loop import Hooks, train
-from sslam.training.pretrain import pick_device
 from sslam.training.run_folder import AnyRecipe, Corpus, RunFolder
 from sslam.training.stopping import Ending, Limits, Signals
 from sslam.weights.native import fingerprint, save_folder
@@ -87,7 +87,7 @@ def finetune(
     limits = limits or Limits()
     place = pick_device(device)
     if recipe.target == "frames":
-        check_events(data)
+        check_events([*data.train.clips, *data.valid.clips])
     if recipe.augment.mixup is not None and recipe.group_clips < 2:
         raise InputError(
             f"batch {recipe.batch} in {recipe.accumulate} parts leaves nothing to mix with: give "

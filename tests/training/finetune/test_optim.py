@@ -7,8 +7,8 @@ import torch
 
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.model.config import EncoderConfig
-from sslam.training.finetune_optim import group_lr, layer_scale, set_group_lrs, tuning_adamw
-from sslam.training.finetune_recipe import TuningOptimiser
+from sslam.training.finetune.optim import group_lr, layer_scale, set_group_lrs, tuning_adamw
+from sslam.training.finetune.recipe import TuningOptimiser
 
 # Twelve blocks at 0.65, block 0 first.
 SCALES = [

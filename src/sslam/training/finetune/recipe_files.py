@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sslam.errors import RecipeError
-from sslam.training.finetune_recipe import FineTuneRecipe
+from sslam.training.finetune.recipe import FineTuneRecipe
 from sslam.training.recipe_files import apply_changes, explain, read_raw, recipe_names
 
 PACKAGE = "sslam.recipes.finetune"

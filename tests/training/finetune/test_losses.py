@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sslam.features.augment import MixupConfig, mixup
-from sslam.training.finetune_losses import binary_loss, class_loss
-from sslam.training.finetune_recipe import LossConfig
+from sslam.training.finetune.losses import binary_loss, class_loss
+from sslam.training.finetune.recipe import LossConfig
 
 
 def slow_binary(logits: torch.Tensor, targets: torch.Tensor) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sslam.features.augment import (
     MixupConfig,
@@ -15,6 +15,8 @@ from sslam.features.augment import (
 )
 from sslam.model.audio_model import Pooling
 from sslam.training.optim import OptimiserConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
@@ -92,6 +94,26 @@ class SelectionConfig(_Frozen):
     patience: int | None = Field(default=None, gt=0)
 
 
+class EventConfig(_Frozen):
+    """How scores over time become events, once a run with ``target`` ``frames`` has finished.
+
+    ``threshold`` ``valid`` chooses one for each class, where its segment F1 is best on the clips
+    that select the weights (0.5 where there are none); a number is for all classes; a table
+    ``{label: number}`` is for some, and the others are chosen. ``median`` is the length of a median
+    filter, in time patches. A finished run is scored anew with other values, not trained.
+    """
+
+    threshold: Literal["valid"] | Share | dict[str, Share] = "valid"
+    median: int = Field(default=1, ge=1)
+
+    @field_validator("median")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("give an odd number of time patches")
+        return value
+
+
 class FineTuneRecipe(_Frozen):
     """A whole run.
 
@@ -122,6 +144,7 @@ class FineTuneRecipe(_Frozen):
     augment: AugmentConfig = AugmentConfig()
     sampling: SamplingConfig = SamplingConfig()
     selection: SelectionConfig = SelectionConfig()
+    events: EventConfig = EventConfig()
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     seed: int = Field(default=1, ge=0)
     checkpoint_every: int = Field(default=500, gt=0)
@@ -139,6 +162,8 @@ class FineTuneRecipe(_Frozen):
             raise ValueError(
                 "augment.roll_gain turns a clip in time, away from its labels: set it to null"
             )
+        if self.target != "frames" and self.events != EventConfig():
+            raise ValueError("events are decoded with target frames alone")
         return self
 
     @property
@@ -163,5 +188,5 @@ class FineTuneRecipe(_Frozen):
 
     def decisive(self) -> dict[str, Any]:
         """The fields that decide the numbers of a run, as plain data."""
-        free = {"name", "description", "checkpoint_every", "keep_checkpoints"}
+        free = {"name", "description", "checkpoint_every", "keep_checkpoints", "events"}
         return self.model_dump(mode="json", exclude=free)

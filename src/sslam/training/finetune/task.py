@@ -18,12 +18,12 @@ from sslam.features.front_end import LogMels
 from sslam.features.logmel import n_samples
 from sslam.model.audio_model import AudioModel
 from sslam.training.checkpoint import Checkpoint
-from sslam.training.finetune_batches import Draws, LabelledBatch, LabelledBatches
-from sslam.training.finetune_losses import binary_loss, class_loss
-from sslam.training.finetune_model import class_logits, load_weights, predict, real_patches
-from sslam.training.finetune_optim import set_group_lrs, tuning_adamw
-from sslam.training.finetune_recipe import FineTuneRecipe
-from sslam.training.finetune_targets import TuningData, event_targets, patch_seconds
+from sslam.training.finetune.batches import Draws, LabelledBatch, LabelledBatches
+from sslam.training.finetune.losses import binary_loss, class_loss
+from sslam.training.finetune.model import class_logits, load_weights, predict, real_patches
+from sslam.training.finetune.optim import set_group_lrs, tuning_adamw
+from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.targets import TuningData, event_targets, patch_seconds
 from sslam.training.loop import Setting
 from sslam.training.optim import load_named_state, named_state
 from sslam.training.randomness import stream, stream_seed
