@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        _connect(backend, min(timeout_s, CONNECT_S))
+        _connect(backend, CONNECT_S)
         dist.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -76,7 +77,19 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Ranks]:
             "the same command goes on from the last checkpoint"
         ) from error
     finally:
-        dist.destroy_process_group()
+        _part()
+
+
+def _part() -> None:
+    """Leave the other processes; what remains of the connections goes with this process.
+
+    The group's own object is never freed. Its end waits for its threads, and one of them may be
+    about to let go of a tensor that Python owns, for which it wants Python's lock. Where the last
+    owner is C++, as DDP's is, the lock is held meanwhile: both would wait for ever. Where a process
+    was lost, it would also wait for what the living still owe each other.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(dist.group.WORLD))
+    dist.destroy_process_group()
 
 
 def _connect(backend: str, timeout_s: float) -> None:

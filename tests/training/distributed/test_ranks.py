@@ -53,6 +53,44 @@ def test_ranks_agree(tmp_path: Path) -> None:
     assert team.wait() == [0, 0, 0], team.said()
 
 
+# Rank 0 leaves while an exchange is under way of tensors that Python made, and then DDP, which is
+# the last to know the group, goes. No other thread gets Python's lock until rank 0 waits.
+PART = """
+import sys, time, torch
+import torch.distributed as dist
+from pathlib import Path
+from sslam.training.distributed import joined
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+left, done = Path({left!r}), Path({done!r})
+with joined(torch.device("cpu"), 60) as ranks:
+    copies = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+    found = [torch.zeros(1) for _ in range(2)]
+    if ranks.leads:
+        dist.all_gather(found, torch.ones(1), async_op=True)
+        del found
+    else:
+        wait_for(left)
+        dist.all_gather(found, torch.ones(1))
+        done.touch()
+if ranks.leads:
+    sys.setswitchinterval(1000)
+    left.touch()
+    del copies
+    wait_for(done)
+status = 0
+"""
+
+
+def test_a_rank_parts_in_the_middle_of_an_exchange(tmp_path: Path) -> None:
+    names = {name: str(tmp_path / name) for name in ("left", "done")}
+    team = Team(2, PART.format(**names), tmp_path)
+    assert team.wait() == [0, 0], team.said()
+
+
 def test_one_process_is_a_team_of_its_own() -> None:
     ranks = Ranks()
     assert ranks.leads
