@@ -22,13 +22,13 @@ from pathlib import Path
 import torch
 from sets import EvaluationSet, read_sets
 
-from sslam.ablation.score import POOLINGS, BothPoolings
 from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import (
-    LOGMEL_SEGMENTS,
+    SEGMENTS,
     ClipEncoder,
     LogmelStatistics,
+    ModelFeatures,
 )
 from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import make_task
@@ -87,13 +87,12 @@ class Tested:
 def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
     """The baselines, then random weights of the first model's architecture, then the models."""
     yield Tested("logmel", LogmelStatistics())
-    yield Tested("logmel-segments", LogmelStatistics(segments=LOGMEL_SEGMENTS))
+    yield Tested("logmel-segments", LogmelStatistics(segments=SEGMENTS))
     random = [("random weights", untrained(models[0][1]))] if models else []
     for name, model in [*random, *models]:
-        both, width = BothPoolings(model), model.config.encoder.width
-        for place, pooling in enumerate(POOLINGS):
-            columns = slice(place * width, (place + 1) * width)
-            yield Tested(f"{name}, {pooling}", both, columns)
+        features = ModelFeatures(model, "auto")
+        for pooling, columns in features.choices.items():
+            yield Tested(f"{name}, {pooling}", features, columns)
 
 
 def untrained(model: AudioModel) -> AudioModel:

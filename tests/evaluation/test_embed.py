@@ -15,7 +15,7 @@ from sslam.audio.io import RATE_HZ
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
 from sslam.evaluation.embed import clip_features
-from sslam.evaluation.encoders import LogmelStatistics, ModelFeatures
+from sslam.evaluation.encoders import SEGMENTS, LogmelStatistics, ModelFeatures, ProbePooling
 from sslam.features.front_end import FrontEnd
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.model.config import EncoderConfig
@@ -126,13 +126,44 @@ def test_progress_ends_at_the_total(clips: list[Clip]) -> None:
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_model_features_do_not_depend_on_the_batch(clips: list[Clip], pooling) -> None:
+@pytest.mark.parametrize(
+    ("pooling", "vectors"),
+    [("cls", 1), ("mean", 1), ("statistics", 2), ("segments", 10), ("auto", 11)],
+)
+def test_model_features_do_not_depend_on_the_batch(
+    clips: list[Clip], pooling: ProbePooling, vectors: int
+) -> None:
     encoder = ModelFeatures(model(0), pooling)
     alone = clip_features(encoder, clips, batch=1).vectors
     together = clip_features(encoder, clips, batch=5).vectors
-    assert together.shape == (5, 16)
+    assert together.shape == (5, 16 * vectors)
     np.testing.assert_allclose(alone, together, atol=1e-4)
+
+
+def test_what_auto_offers_is_what_each_pooling_gives(clips: list[Clip]) -> None:
+    everything = ModelFeatures(model(0), "auto")
+    vectors = clip_features(everything, clips).vectors
+    for pooling, columns in everything.choices.items():
+        alone = ModelFeatures(model(0), pooling)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(vectors[:, columns], clip_features(alone, clips).vectors)
+
+
+def test_statistics_and_segments_equal_a_slow_loop(clips: list[Clip]) -> None:
+    wave, samples = pad_waves([clip.read() for clip in clips])
+    net = model(0)
+    found = ModelFeatures(net, "segments").features(wave, samples)
+    with torch.inference_mode():
+        encoded = net(wave, samples)
+    for row, tokens, time in zip(found, encoded.patches, encoded.times.tolist(), strict=True):
+        real = tokens.unflatten(0, encoded.grid)[:time].double()
+        parts = [real.mean((0, 1)), real.flatten(0, 1).std(0, correction=0)]
+        for k in range(SEGMENTS):
+            inside = [
+                t for t in range(time)
+                if (t + 1) * SEGMENTS > k * time and t * SEGMENTS < (k + 1) * time
+            ]  # fmt: skip
+            parts.append(real[inside].mean((0, 1)))
+        torch.testing.assert_close(row, torch.cat(parts).float(), atol=1e-4, rtol=1e-4)
 
 
 def test_fingerprint_tells_weights_pooling_and_settings_apart() -> None:

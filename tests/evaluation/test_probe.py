@@ -96,6 +96,18 @@ def test_one_setting_needs_no_validation_and_is_taken() -> None:
     assert knn_probe(features, task, neighbours=[3]).setting == 3
 
 
+@pytest.mark.parametrize("probe", PROBES)
+def test_validation_chooses_among_vectors(probe) -> None:
+    features, task = single(90, 3)
+    noise = np.random.default_rng(5).normal(size=features.shape)
+    width = features.shape[1]
+    both = np.hstack([noise, features])
+    choices = {"noise": slice(0, width), "signal": slice(width, None)}
+    found = probe(both, task, choices=choices)
+    assert found.vector == "signal"
+    np.testing.assert_array_equal(found.scores, probe(features, task).scores)
+
+
 def test_given_validation_clips_choose_the_setting() -> None:
     features, task = single(60, 3)
     given = replace(task, train=task.train[:30], valid=task.train[30:])

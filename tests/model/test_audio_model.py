@@ -27,7 +27,7 @@ def test_unequal_clips_give_what_they_give_alone() -> None:
         alone = net(wave[i : i + 1, :count])
         steps = int(alone.times[0])
         assert int(batch.times[i]) == steps
-        for pooling in ("cls", "mean"):
+        for pooling in ("cls", "mean", "statistics"):
             torch.testing.assert_close(
                 batch.clip(pooling)[i : i + 1], alone.clip(pooling), atol=1e-5, rtol=0
             )

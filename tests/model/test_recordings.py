@@ -59,7 +59,7 @@ def test_vectors_are_those_of_the_network() -> None:
     net, wave = model(labels=("dog", "cat")), noise(2.0)
     with torch.no_grad():
         features = net(torch.from_numpy(wave)[None])
-    for pooling in ("cls", "mean"):
+    for pooling in ("cls", "mean", "statistics"):
         found = net.embed(wave, pooling=pooling, patches=True)
         np.testing.assert_allclose(found.clip, features.clip(pooling)[0], atol=1e-5)
         assert found.logits is not None and found.patches is not None

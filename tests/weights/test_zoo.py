@@ -114,6 +114,12 @@ def test_there_and_back(checkpoint: ForeignCheckpoint) -> None:
         assert back.config.decoder == checkpoint.config.decoder
 
 
+def test_a_classifier_on_statistics_is_not_published() -> None:
+    config = from_foreign(finetuned()).model.config.model_copy(update={"pooling": "statistics"})
+    with pytest.raises(CheckpointError, match="no published layout has"):
+        to_foreign(Converted(AudioModel(config)))
+
+
 def test_loading_draws_no_random_numbers(ours: Path) -> None:
     checkpoint = finetuned()
     before = torch.get_rng_state()

@@ -1,14 +1,11 @@
-"""Linear evaluation of one frozen model on every set, with both ways to pool a clip."""
+"""Linear evaluation of one frozen model on every set, with several ways to pool a clip."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
@@ -19,7 +16,7 @@ from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import Task, make_task
 from sslam.model.audio_model import AudioModel
 
-POOLINGS = ("cls", "mean")
+POOLINGS = ("cls", "mean", "statistics")
 PROBE_SEED = 0
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4)  # every λ that was ever chosen for a tiny model lies inside
 
@@ -36,38 +33,19 @@ class Score:
     clips: int
 
 
-class BothPoolings(ModelFeatures):
-    """The CLS token and the mean of the patches, side by side, from one pass."""
-
-    def __init__(self, model: AudioModel) -> None:
-        super().__init__(model)
-        self.width = model.config.encoder.width
-
-    def features(self, wave: Tensor, samples: Tensor) -> Tensor:
-        """(B, S), (B,) -> (B, 2 D)."""
-        device = next(iter(self.model.parameters())).device
-        with torch.inference_mode():
-            found = self.model(wave.to(device), samples)
-            return torch.cat([found.clip("cls"), found.clip("mean")], dim=1)
-
-    def fingerprint(self) -> str:
-        """Of the model; other than that of one pooling."""
-        return hashlib.sha256(f"both {super().fingerprint()}".encode()).hexdigest()
-
-
 def score_model(model: AudioModel, sets: Mapping[str, Sequence[Clip]]) -> list[Score]:
     """Every score of a frozen model; probes and their settings draw from a fixed seed.
 
     Raises:
         InputError: a set that cannot be probed.
     """
-    encoder = BothPoolings(model)
+    encoder = ModelFeatures(model, "auto")
     found: list[Score] = []
     for name, clips in sets.items():
         features = clip_features(encoder, clips)
         task = make_task([clips[index] for index in features.kept.tolist()])
-        halves = np.split(features.vectors, [encoder.width], axis=1)
-        for pooling, vectors in zip(POOLINGS, halves, strict=True):
+        for pooling in POOLINGS:
+            vectors = features.vectors[:, encoder.choices[pooling]]
             found += score_features(name, pooling, vectors, task)
     return found
 

@@ -55,7 +55,7 @@ class Args:
     probe: Literal["linear", "knn"] = "linear"
     """Logistic regression or nearest neighbours."""
 
-    pooling: Literal["cls", "mean"] | None = None
+    pooling: Literal["cls", "mean", "statistics"] | None = None
     """A model's clip vector: CLS token or mean of patches, by default its own choice; a backbone's
     is its mean."""
 
@@ -173,7 +173,7 @@ def _file_name(name: str) -> str:
 
 
 def _encoders(args: Args) -> dict[str, ClipEncoder]:
-    from sslam.evaluation.encoders import LOGMEL_SEGMENTS, LogmelStatistics, ModelFeatures
+    from sslam.evaluation.encoders import SEGMENTS, LogmelStatistics, ModelFeatures
 
     encoders: dict[str, ClipEncoder] = {}
     device = _device(args)
@@ -188,7 +188,7 @@ def _encoders(args: Args) -> dict[str, ClipEncoder]:
         for name in args.backbone:
             encoders[name] = load_backbone(name, "mean", device)
     if args.baseline is not None:
-        segments = LOGMEL_SEGMENTS if args.baseline == "logmel-segments" else 0
+        segments = SEGMENTS if args.baseline == "logmel-segments" else 0
         encoders[args.baseline] = LogmelStatistics(segments)
     return encoders
 

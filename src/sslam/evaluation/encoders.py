@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslam.errors import InputError
 from sslam.features.front_end import FrontEnd, FrontEndConfig
-from sslam.model.audio_model import AudioModel, Pooling
+from sslam.model.audio_model import AudioModel, Features
+from sslam.model.network import Pooling
 
-LOGMEL_SEGMENTS = 8
+SEGMENTS = 8
+ProbePooling = Pooling | Literal["segments", "auto"]
+"""Further vectors for probes: statistics with the means over 8 parts of the clip's time; and all
+that there are, side by side, of which validation chooses."""
+POOLINGS = (*get_args(Pooling), "segments", "auto")
 
 
 class ClipEncoder(Protocol):
@@ -30,23 +36,38 @@ class ModelFeatures:
 
     Args:
         model: put into evaluation mode here.
-        pooling: ``cls`` takes the CLS token, ``mean`` the mean of the patches; the model's own
-            when omitted.
+        pooling: see `Pooling` and `ProbePooling`; the model's own when omitted.
+
+    Raises:
+        InputError: an unknown pooling.
     """
 
-    def __init__(self, model: AudioModel, pooling: Pooling | None = None) -> None:
+    def __init__(self, model: AudioModel, pooling: ProbePooling | None = None) -> None:
         pooling = model.config.pooling if pooling is None else pooling
-        if pooling not in ("cls", "mean"):
-            raise InputError(f"pooling '{pooling}' is unknown; give cls or mean")
+        if pooling not in POOLINGS:
+            raise InputError(f"pooling '{pooling}' is unknown; give one of {', '.join(POOLINGS)}")
         model.eval()
         self.model = model
         self.pooling = pooling
 
+    @property
+    def choices(self) -> Mapping[str, slice]:
+        """The vectors that validation may choose from, as columns of the features."""
+        if self.pooling != "auto":
+            return {self.pooling: slice(None)}
+        width = self.model.config.encoder.width
+        ends = {"cls": (0, 1), "mean": (1, 2), "statistics": (1, 3), "segments": (1, 3 + SEGMENTS)}
+        return {name: slice(low * width, high * width) for name, (low, high) in ends.items()}
+
     def features(self, wave: Tensor, samples: Tensor) -> Tensor:
-        """(B, S), (B,) -> (B, D)."""
+        """(B, S), (B,) -> (B, D), (B, 2 D), or more for ``segments`` and ``auto``."""
         device = next(iter(self.model.parameters())).device
         with torch.inference_mode():
-            return self.model(wave.to(device), samples).clip(self.pooling)
+            found = self.model(wave.to(device), samples)
+            if self.pooling not in ("segments", "auto"):
+                return found.clip(self.pooling)
+            parts = [found.clip("statistics"), *_segment_means(found)]
+            return torch.cat([found.cls, *parts] if self.pooling == "auto" else parts, dim=1)
 
     def fingerprint(self) -> str:
         """Of every weight, the architecture, the front end and the pooling."""
@@ -81,22 +102,39 @@ class LogmelStatistics(nn.Module):
         """(B, S), (B,) -> (B, D)."""
         with torch.inference_mode():
             inputs = self.front_end(wave, samples)
-            summed = nn.functional.pad(inputs.logmel.double().cumsum(dim=1), (0, 0, 1, 0))
-            squared = nn.functional.pad(inputs.logmel.double().square().cumsum(dim=1), (0, 0, 1, 0))
+            logmel = inputs.logmel.double()
+            summed, squared = _summed(logmel), _summed(logmel.square())
             zero = torch.zeros_like(inputs.frames)
             mean = _mean_between(summed, zero, inputs.frames)
             variance = _mean_between(squared, zero, inputs.frames) - mean.square()
-            parts = [mean, variance.clamp(min=0).sqrt()]
-            for part in range(self.segments):
-                start = part * inputs.frames // self.segments
-                stop = -(-(part + 1) * inputs.frames // self.segments)  # rounded up: never empty
-                parts.append(_mean_between(summed, start, stop))
-            return torch.cat(parts, dim=1).float()
+            parts = _parts(summed, inputs.frames, self.segments)
+            return torch.cat([mean, variance.clamp(min=0).sqrt(), *parts], dim=1).float()
 
     def fingerprint(self) -> str:
         """Of the front end and the number of segments."""
         settings = f"logmel statistics {self.segments} {self.front_end.config!r}"
         return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def _segment_means(features: Features) -> list[Tensor]:
+    """The mean of the patches in each part of a clip's time: (B, D), as often as SEGMENTS says."""
+    means = _parts(_summed(features.frames.double()), features.times, SEGMENTS)
+    return [mean.to(features.tokens) for mean in means]
+
+
+def _summed(values: Tensor) -> Tensor:
+    """(B, T, F) -> (B, T + 1, F): sums of the steps before each."""
+    return nn.functional.pad(values.cumsum(dim=1), (0, 0, 1, 0))
+
+
+def _parts(summed: Tensor, steps: Tensor, count: int) -> list[Tensor]:
+    """The means (B, F) over ``count`` equal parts of each clip's ``steps`` (B,), from sums."""
+    means = []
+    for part in range(count):
+        start = part * steps // count
+        stop = -(-(part + 1) * steps // count)  # rounded up: never empty
+        means.append(_mean_between(summed, start, stop))
+    return means
 
 
 def _mean_between(summed: Tensor, start: Tensor, stop: Tensor) -> Tensor:

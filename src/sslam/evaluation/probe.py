@@ -1,16 +1,18 @@
 """How much a frozen representation knows: a linear or a k-NN probe on features computed once.
 
-The one setting a probe has (λ of the linear probe, k of the neighbours) is chosen on validation:
-the clips of split ``valid`` when there are some, else folds of the training clips that keep groups
-whole. The final probe is fitted on the training clips alone, and scored once on the test clips.
+The one setting a probe has (λ of the linear probe, k of the neighbours), and which vector of a clip
+it stands on where there are several, are chosen on validation: the clips of split ``valid`` when
+there are some, else folds of the training clips that keep groups whole. The final probe is fitted
+on the training clips alone, and scored once on the test clips.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -38,6 +40,7 @@ L2_GRID: tuple[float, ...] = tuple(10.0**power for power in range(1, -7, -1))
 K_GRID: tuple[int, ...] = (200, 100, 50, 20, 10, 5, 3, 1)
 SELECTION_FOLDS = 3
 SELECTION_TOLERANCE = 1e-5  # of the solver while settings are compared: their scores hardly move
+WHOLE: Mapping[str, slice] = MappingProxyType({"": slice(None)})  # the whole vector, unnamed
 PATIENCE = 2  # settings in a row without a gain, after which weaker ones are not tried
 
 METRICS: dict[bool, dict[str, Score]] = {
@@ -71,6 +74,7 @@ class ProbeResult:
     targets: Bools = field(repr=False)  # (test clips, C)
     scores: Floats = field(repr=False)  # (test clips, C)
     test: Indices = field(repr=False)  # (test clips,) which clips of the task these are
+    vector: str = ""  # the name of the columns that validation chose
 
     @property
     def l2(self) -> float:
@@ -102,7 +106,11 @@ class LinearFitter:
 
 
 def linear_probe(
-    features: Floats, task: Task, l2: Sequence[float] = L2_GRID, seed: int = 0
+    features: Floats,
+    task: Task,
+    l2: Sequence[float] = L2_GRID,
+    seed: int = 0,
+    choices: Mapping[str, slice] = WHOLE,
 ) -> ProbeResult:
     """Logistic regression on standardised features (n, D) of the task's n clips.
 
@@ -110,15 +118,20 @@ def linear_probe(
         features: one row for each clip of ``task``.
         l2: λ to choose from, strongest first; a single one is taken as it is.
         seed: of the validation folds and of the bootstrap.
+        choices: columns of the features to choose from, by name; all of them by default.
 
     Raises:
         InputError: features that do not fit the task, or too few clips for validation.
     """
-    return _run("linear", features, task, l2, seed)
+    return _run("linear", features, task, l2, seed, choices)
 
 
 def knn_probe(
-    features: Floats, task: Task, neighbours: Sequence[int] = K_GRID, seed: int = 0
+    features: Floats,
+    task: Task,
+    neighbours: Sequence[int] = K_GRID,
+    seed: int = 0,
+    choices: Mapping[str, slice] = WHOLE,
 ) -> ProbeResult:
     """Votes of the nearest training clips by cosine; arguments as for `linear_probe`.
 
@@ -126,22 +139,33 @@ def knn_probe(
         InputError: features that do not fit the task, or too few clips for validation.
     """
     smaller = [k for k in neighbours if k < len(task.train)] or [1]
-    return _run("knn", features, task, smaller, seed)
+    return _run("knn", features, task, smaller, seed, choices)
 
 
 def _run(
-    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
+    kind: ProbeKind,
+    features: Floats,
+    task: Task,
+    settings: Sequence[float],
+    seed: int,
+    choices: Mapping[str, slice],
 ) -> ProbeResult:
     started = time.perf_counter()
     check_features(features, task)
-    setting = settings[0]
-    if len(settings) > 1:
-        setting = _choose(kind, features, task, settings, seed)
-    scores = _fitter(kind, features, task, task.train, CONVERGED).scores(
-        setting, features[task.test]
-    )
+    name, setting = next(iter(choices)), settings[0]
+    if len(settings) * len(choices) > 1:
+        found = {
+            name: _choose(kind, features[:, columns], task, settings, seed)
+            for name, columns in choices.items()
+        }
+        name = max(found, key=lambda each: found[each].score)  # the first of equals
+        setting = found[name].setting
+    chosen = features[:, choices[name]]
+    fitter = _fitter(kind, chosen, task, task.train, CONVERGED)
+    scores = fitter.scores(setting, chosen[task.test])
     seconds = time.perf_counter() - started
-    return summarise(task, scores, kind, float(setting), seconds, seed)
+    result = summarise(task, scores, kind, float(setting), seconds, seed)
+    return replace(result, vector=name)
 
 
 def check_features(features: Floats, task: Task) -> None:
@@ -208,23 +232,30 @@ def selection_folds(task: Task, seed: int) -> list[tuple[Indices, Indices]]:
     return [(task.train[fold != held], task.train[fold == held]) for held in range(count)]
 
 
+class _Chosen(NamedTuple):
+    """A setting and its mean score on validation."""
+
+    setting: float
+    score: float
+
+
 def _choose(
     kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
-) -> float:
+) -> _Chosen:
     """The setting of the best mean validation score; the first of equals."""
     folds = selection_folds(task, seed)
     fitters = [_fitter(kind, features, task, fit, SELECTION_TOLERANCE) for fit, _ in folds]
     score = next(iter(METRICS[task.multilabel].values()))
-    best, best_score, since = settings[0], -np.inf, 0
+    best, since = _Chosen(settings[0], -np.inf), 0
     for setting in settings:
         found = []
         for fitter, (_, held) in zip(fitters, folds, strict=True):
             predicted = fitter.scores(setting, features[held])
             found.append(score(task.targets[held], predicted, unit_weights(len(held)))[0])
         mean = float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
-        since = 0 if mean > best_score else since + 1
-        if mean > best_score:
-            best, best_score = setting, mean
+        since = 0 if mean > best.score else since + 1
+        if mean > best.score:
+            best = _Chosen(setting, mean)
         elif since == PATIENCE:
             break
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import get_args, overload
 
 import numpy as np
 from torch import Tensor
@@ -71,7 +71,8 @@ class AudioModel(Network):
         Args:
             window_s: length of the windows; the model's own by default.
             hop_s: from the start of a window to the next; by default they lie side by side.
-            pooling: ``cls`` or ``mean``; the model's own by default.
+            pooling: ``cls``, ``mean`` or ``statistics`` (the mean and the standard deviation of
+                the patches, so that vectors are twice as long); the model's own by default.
             patches: keep the patch vectors too, mel bins × as many numbers as ``frames``.
             rate_hz: of samples; files say theirs.
 
@@ -213,6 +214,6 @@ def _grouped(windows: Iterable[tuple[int, WindowEmbedding]]) -> Iterator[list[Wi
 
 
 def _checked(pooling: Pooling) -> Pooling:
-    if pooling not in ("cls", "mean"):
-        raise InputError(f"pooling {pooling!r} is unknown; give cls or mean")
+    if pooling not in get_args(Pooling):
+        raise InputError(f"pooling {pooling!r} is unknown; give {' or '.join(get_args(Pooling))}")
     return pooling

@@ -17,7 +17,13 @@ from sslam.model.classifier import Classifier
 from sslam.model.config import EncoderConfig
 from sslam.model.encoder import Encoder, Encoding
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "statistics"]
+"""A clip's vector: the CLS token; the mean of the patches; their mean and standard deviation."""
+
+
+def vector_width(pooling: Pooling, width: int) -> int:
+    """Numbers in the clip vector of an encoder whose tokens have ``width``."""
+    return 2 * width if pooling == "statistics" else width
 
 
 class AudioModelConfig(BaseModel):
@@ -59,18 +65,36 @@ class Features:
     @property
     def frames(self) -> Tensor:
         """(B, time, D), one vector per time patch (160 ms), the mean over mel patches."""
-        clips, _, width = self.patches.shape
-        return self.patches.reshape(clips, self.grid.time, self.grid.mel, width).mean(dim=2)
+        return self._over_mel(self.patches)
 
     @property
     def mean(self) -> Tensor:
         """(B, D), the mean over the patches that hold real audio."""
+        return torch.einsum("btd,bt->bd", self.frames, self._weights)
+
+    @property
+    def deviation(self) -> Tensor:
+        """(B, D), the standard deviation over the patches that hold real audio."""
+        apart = self._over_mel((self.patches - self.mean[:, None]).square())
+        variance = torch.einsum("btd,bt->bd", apart, self._weights)
+        return variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()  # a slope at 0 too
+
+    def _over_mel(self, patches: Tensor) -> Tensor:
+        """(B, N, D) -> (B, time, D), the mean over the mel patches of each time patch."""
+        clips, _, width = patches.shape
+        return patches.reshape(clips, self.grid.time, self.grid.mel, width).mean(dim=2)
+
+    @property
+    def _weights(self) -> Tensor:
+        """(B, time), of which each clip's real time patches share 1 evenly."""
         steps = torch.arange(self.grid.time, device=self.times.device)
         weights = (steps < self.times[:, None]) / self.times[:, None]
-        return torch.einsum("btd,bt->bd", self.frames, weights.to(self.tokens))
+        return weights.to(self.tokens)
 
     def clip(self, pooling: Pooling) -> Tensor:
-        """(B, D), the clip's vector."""
+        """(B, D), or (B, 2 D) for ``statistics``: the clip's vector."""
+        if pooling == "statistics":
+            return torch.cat([self.mean, self.deviation], dim=1)
         return self.cls if pooling == "cls" else self.mean
 
 
@@ -87,7 +111,9 @@ class Network(nn.Module):
         self.front_end = FrontEnd(config.front_end)
         self.encoder = Encoder(config.encoder)
         self.classifier = (
-            Classifier(config.encoder.width, len(config.labels)) if config.labels else None
+            Classifier(vector_width(config.pooling, config.encoder.width), len(config.labels))
+            if config.labels
+            else None
         )
 
     @property

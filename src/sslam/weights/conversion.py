@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sslam.errors import CheckpointError
 from sslam.features.front_end import FrontEndConfig
 from sslam.features.logmel import HOP_MS
 from sslam.labels import audioset_labels
@@ -47,8 +48,18 @@ def from_foreign(checkpoint: ForeignCheckpoint) -> Converted:
 
 
 def to_foreign(converted: Converted) -> ForeignCheckpoint:
-    """The inverse of :func:`from_foreign`, to write one of the published layouts."""
+    """The inverse of :func:`from_foreign`, to write one of the published layouts.
+
+    Raises:
+        CheckpointError: a classifier on a vector that those models do not have.
+    """
     model, kept = converted.model, converted.pretraining
+    pooling = model.config.pooling if model.classifier is not None else "cls"
+    if pooling == "statistics":
+        raise CheckpointError(
+            "its classifier stands on mean and deviation, which no published layout has: write "
+            "our own instead"
+        )
     encoder = model.config.encoder
     decoder = published_decoder(encoder.width)
     if kept is not None:
@@ -60,7 +71,7 @@ def to_foreign(converted: Converted) -> ForeignCheckpoint:
         decoder=None if kept is None else kept.decoder,
         teacher=None if kept is None else kept.teacher,
         classifier=None if model.classifier is None else _tensors(model.classifier),
-        pooling=model.config.pooling if model.classifier is not None else "cls",
+        pooling=pooling,
         front_end=FrontEndHints(
             frames=round(model.config.window_s * _MS / HOP_MS),
             mean=front_end.mean,
