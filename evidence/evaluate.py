@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 from sets import EvaluationSet, read_sets
 
-from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import (
     SEGMENTS,
@@ -30,16 +29,18 @@ from sslam.evaluation.encoders import (
     LogmelStatistics,
     ModelFeatures,
 )
+from sslam.evaluation.polyphony import score_by_degree
 from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import make_task
-from sslam.model.audio_model import AudioModel
+from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.weights.native import load_folder
 
 PER_CENT = 100.0
 PROBE_SEED = 0
 RANDOM_SEED = 0
 BASELINES = ("logmel", "logmel-segments")
-SPEAKERS = "digits-"  # sets of one unseen speaker each
+FAMILIES = ("digits-", "esc50-fold")  # sets that differ in who, or which fold, is tested
+WHOLE = "soundscapes"  # scored by degree too
 
 
 @dataclass(frozen=True)
@@ -96,70 +97,88 @@ def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
 
 
 def untrained(model: AudioModel) -> AudioModel:
-    """A model of the same architecture with the weights that a run starts from."""
+    """A model of the same architecture with the weights that a run starts from.
+
+    It keeps nothing else of ``model``, so that its scores are found again for the next one.
+    """
+    config = AudioModelConfig(encoder=model.config.encoder, front_end=model.config.front_end)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        return AudioModel(model.config.model_copy(update={"labels": ()}))
+        return AudioModel(config)
 
 
 def evaluate(sets: Sequence[EvaluationSet], chosen: Iterable[Tested], out: Path) -> list[Row]:
     """A row for each set and features, with what each gains over the better baseline."""
     found = [score(each, features, out) for features in chosen for each in sets]
     order = [each.name for each in sets]
-    found.sort(key=lambda row: order.index(row.set))
-    return with_gains([*found, *mean_over_speakers(found)])
+    found.sort(key=lambda rows: order.index(rows[0].set))
+    rows = [row for rows in found for row in sorted(rows, key=lambda row: row.set)]
+    means = [mean for family in FAMILIES for mean in mean_over(family, rows)]
+    return with_gains([*rows, *means])
 
 
-def score(each: EvaluationSet, features: Tested, out: Path) -> Row:
+def score(each: EvaluationSet, features: Tested, out: Path) -> list[Row]:
     """The linear probe of one set; from the disk when it was done before."""
-    known = out / "scores" / f"{_identity(each.clips, features)}.json"
+    known = out / "scores" / f"{_identity(each, features)}.json"
     if known.is_file():
-        return Row(**json.loads(known.read_text(encoding="utf-8")) | {"features": features.name})
+        found = json.loads(known.read_text(encoding="utf-8"))
+        return [Row(**row | {"features": features.name}) for row in found]
+    rows = _probed(each, features, out)
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
+    first = rows[0]
+    print(f"{first.set}: {first.features} {first.score:.1f} [{first.low:.1f}, {first.high:.1f}]",
+          file=sys.stderr)  # fmt: skip
+    return rows
+
+
+def _probed(each: EvaluationSet, features: Tested, out: Path) -> list[Row]:
+    """The score of a set; for scenes of any degree, also that of each bin of degrees."""
     found = clip_features(features.encoder, each.clips, cache=out / "features")
     task = make_task([each.clips[index] for index in found.kept.tolist()])
     result = linear_probe(found.vectors[:, features.columns], task, seed=PROBE_SEED)
     metric = next(m for m in result.metrics if m.name == each.metric)
-    row = Row(
-        set=each.name,
-        features=features.name,
-        metric=each.metric,
-        score=PER_CENT * metric.value,
-        low=PER_CENT * metric.low,
-        high=PER_CENT * metric.high,
-        l2=result.l2,
-        train_clips=result.train_clips,
-        test_clips=metric.n,
-        classes=len(result.classes),
-        bar=each.bar,
-    )
-    known.parent.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(asdict(row)), encoding="utf-8")
-    print(
-        f"{row.set}: {row.features} {row.score:.1f} [{row.low:.1f}, {row.high:.1f}]",
-        file=sys.stderr,
-    )
-    return row
+    parts = {each.name: metric}
+    if each.name == WHOLE:
+        by_degree = score_by_degree(result.targets, result.scores, seed=PROBE_SEED)
+        parts |= {f"{WHOLE} {part.bin}": part.metric for part in by_degree}
+    return [
+        Row(
+            set=name,
+            features=features.name,
+            metric=each.metric,
+            score=PER_CENT * metric.value,
+            low=PER_CENT * metric.low,
+            high=PER_CENT * metric.high,
+            l2=result.l2,
+            train_clips=result.train_clips,
+            test_clips=metric.n,
+            classes=len(result.classes),
+            bar=each.bar,
+        )
+        for name, metric in parts.items()
+    ]
 
 
-def _identity(clips: Sequence[Clip], features: Tested) -> str:
-    listed = "\n".join(f"{c.path} {c.labels} {c.split} {c.group}" for c in clips)
+def _identity(each: EvaluationSet, features: Tested) -> str:
+    listed = "\n".join(f"{c.path} {c.labels} {c.split} {c.group}" for c in each.clips)
     part = "" if features.columns == slice(None) else f" {features.columns}"
-    facts = f"{features.encoder.fingerprint()}{part}\n{listed}"
+    facts = f"{each.name} {features.encoder.fingerprint()}{part}\n{listed}"
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
-def mean_over_speakers(rows: Sequence[Row]) -> list[Row]:
-    """For each features the mean over the digits' unseen speakers, who are independent."""
+def mean_over(family: str, rows: Sequence[Row]) -> list[Row]:
+    """For each features the mean over the sets of a family, whose test clips are independent."""
     means = []
     for name in dict.fromkeys(row.features for row in rows):
-        own = [r for r in rows if r.features == name and r.set.startswith(SPEAKERS)]
+        own = [r for r in rows if r.features == name and r.set.startswith(family)]
         if len(own) < 2:
             continue
         score = sum(row.score for row in own) / len(own)
         half = math.hypot(*((row.high - row.low) / 2 for row in own)) / len(own)
         clips = sum(row.test_clips for row in own)
         means.append(
-            replace(own[0], set=f"{SPEAKERS}mean", score=score, low=score - half,
+            replace(own[0], set=f"{family}-mean".replace("--", "-"), score=score, low=score - half,
                     high=score + half, test_clips=clips)
         )  # fmt: skip
     return means

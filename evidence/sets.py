@@ -32,12 +32,15 @@ def read_sets(folder: Path) -> list[EvaluationSet]:
     scenes = manifest(folder, "soundscapes")
     several = [clip for clip in scenes if len(clip_labels(clip)) in DEGREES]
     digits = sorted(path.stem for path in folder.glob("digits-*.csv"))
+    folds = sorted(path.stem for path in folder.glob("esc50-fold*.csv"))
     return [
         _single(folder, "esc50", 12.0),
+        *(_single(folder, name) for name in folds),
         _single(folder, "keywords", 10.0),
         *(_single(folder, name, 12.0) for name in digits),
         _single(folder, "instruments", 5.0),
         EvaluationSet("soundscapes-4-9", tuple(several), "mAP", 10.0),
+        EvaluationSet("soundscapes", tuple(scenes), "mAP"),
     ]
 
 
@@ -53,5 +56,5 @@ def manifest(folder: Path, name: str) -> Sequence[Clip]:
     return read_manifest(path)
 
 
-def _single(folder: Path, name: str, bar: float) -> EvaluationSet:
+def _single(folder: Path, name: str, bar: float | None = None) -> EvaluationSet:
     return EvaluationSet(name, tuple(manifest(folder, name)), "accuracy", bar)

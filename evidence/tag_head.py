@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ SCENE = SoundscapeConfig(
 SEED = 7
 CLASS_CLIPS, TRAIN_CLIPS = 20, 10  # the fewest of a class: in all, and to learn from
 VALID_SHARE = 0.15
-POOLINGS: tuple[Pooling, ...] = ("cls", "mean")
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from card import read_story
 from credits import attribution
-from evaluate import PER_CENT, Row, mean_over_speakers, with_gains
+from evaluate import PER_CENT, Row, mean_over, with_gains
 from ship import Shipment, ship
 from tag_head import normalised, sides, with_classifier
 
@@ -164,11 +164,11 @@ def test_gains_are_over_the_better_baseline() -> None:
     assert [each.gain for each in rows] == [None, None, pytest.approx(15.0)]
 
 
-def test_speakers_are_averaged_as_independent() -> None:
+def test_sets_of_a_family_are_averaged_as_independent() -> None:
     def of(name: str, score: float) -> Row:
         return Row(name, "m", "accuracy", score, score - 3, score + 3, 0.1, 1, 50, 10)
 
-    (mean,) = mean_over_speakers([of("digits-a", 40), of("esc50", 90), of("digits-b", 60)])
+    (mean,) = mean_over("digits-", [of("digits-a", 40), of("esc50", 90), of("digits-b", 60)])
     assert (mean.set, mean.score, mean.test_clips) == ("digits-mean", 50, 100)
     assert (mean.high - mean.low) / 2 == pytest.approx(3 / 2**0.5)
 
