@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sslam.benchmarks.benchmark import Benchmark
 from sslam.benchmarks.evaluate import assignments
@@ -17,6 +19,7 @@ from sslam.benchmarks.suite import Predictions, Suite, on_common_clips, run_suit
 from sslam.benchmarks.table import (
     absent_lines,
     comparison_lines,
+    duration,
     rich_table,
     table_rows,
     write_csv,
@@ -111,9 +114,37 @@ def test_published_rows_are_marked_and_have_no_interval(root: Path, tmp_path: Pa
     write_csv(rows, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open() as file:
         back = list(csv.DictReader(file))
-    assert [float(row["score"]) for row in back] == [row.score for row in rows]
+    assert [float(row["score"]) for row in back] == pytest.approx([r.score for r in rows], abs=1e-4)
     assert {row["published"] for row in back[1:]} == {"True"}
     assert rich_table(rows).row_count == 12
+
+
+def test_the_terminal_shows_names_whole_and_the_own_protocol_first(tmp_path: Path) -> None:
+    clips = [
+        Clip(tmp_path / f"{n}.wav", (NAMES[n % 2],), ("train", "test")[n % 4 // 2])
+        for n in range(16)
+    ]
+    write_manifest(clips, tmp_path / "spass-park.csv")
+    which, guess = suite("spass-park"), {"runs/first [try]/model": Guesser(0.8)}
+    result = run_suite(which, tmp_path, guess, "linear", lambda: 0.0, label="linear probe")
+    rows = table_rows(result)
+    assert [row.protocol for row in rows] == ["linear probe"] + ["linear"] * 4 + ["fine-tune"] * 4
+    for shown in (rows, rows[:1]):  # also where one row stands alone
+        screen = StringIO()
+        Console(file=screen, width=100).print(rich_table(shown))
+        assert "runs/first [try]/model" in screen.getvalue()
+        assert "mAP in %, 16 clips" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(15.82, "15.8 s"), (59.9, "59.9 s"), (65, "0:01:05"), (3906, "1:05:06")]
+)
+def test_long_times_are_shown_in_hours(root: Path, seconds: float, shown: str) -> None:
+    ticks = iter((0.0, seconds))
+    (row, *_) = table_rows(
+        run_suite(suite("esc-50"), root, {"mine": Guesser(0.8)}, clock=lambda: next(ticks))
+    )
+    assert duration(row) == shown and duration(replace(row, subset="{2,3}")) == ""
 
 
 def test_two_models_are_compared_on_the_same_clips(root: Path) -> None:
@@ -124,7 +155,8 @@ def test_two_models_are_compared_on_the_same_clips(root: Path) -> None:
     assert gap.models == ("good", "bad")
     assert gap.difference.value == pytest.approx(by_name["good"] - by_name["bad"])
     assert gap.difference.low > 0 and gap.difference.p_value < 0.05
-    assert "good - bad = +" in comparison_lines(result)[0]
+    (line,) = comparison_lines(result)
+    assert line.startswith("esc-50: good is ") and " above bad (95 % interval of" in line
 
 
 def test_comparison_pairs_clips_by_what_they_are_not_by_their_place() -> None:

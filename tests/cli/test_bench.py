@@ -89,7 +89,8 @@ def test_a_run_writes_the_table_the_page_and_what_is_absent(
     page = (out / "report.html").read_text()
     bars, closer_look = page.split("a closer look")
     assert bars.count("<rect ") == len(rows) == 12
-    assert closer_look.count("<rect ") == 2  # one bar for each class
+    assert closer_look.count("<rect ") == 2 + 2 * 2 + 2  # bars, cells, frames of the diagonal
+    assert ours[0]["protocol"] == "linear probe" and "accuracy in %, 20 clips" in shown
     assert "speech_commands_v0.02.tar.gz" in page
 
 

@@ -12,12 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from sslam.audio.io import RATE_HZ
 from sslam.cli.probe import Args, run
-from sslam.errors import InputError
+from sslam.errors import InputError, RecipeError
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.model.config import EncoderConfig
+from sslam.weights.native import fingerprint, load_folder
 
 TONES_HZ = {"low": 300.0, "middle": 1000.0, "high": 3500.0}
 LINE = re.compile(r"^(\S+) (-?[\d.]+|inf) n=(\d+) low=\S+ high=\S+( features=\S+)?$")
@@ -129,3 +131,44 @@ def test_what_cannot_be_probed_is_said_before_anything_is_written(
     with pytest.raises(InputError, match="none of the 1 clips has a label"):
         run(Args(class_folders / "low" / "0.wav", out, baseline="logmel", labels="multi"))
     assert not out.exists()
+
+
+def test_the_papers_linear_protocol_reports_as_the_other_probes_do(
+    manifest: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    base = AudioModel(AudioModelConfig(encoder=EncoderConfig(width=16, depth=1, heads=2)))
+    zoo = SimpleNamespace(load_model=lambda name: base)
+    monkeypatch.setitem(sys.modules, "sslam.weights.zoo", zoo)
+    out, changes = tmp_path / "run", ("steps=3", "batch=4", "frames=64", "checkpoint_every=1")
+    args = Args(manifest, out, model="some/model", recipe="linear-paper", set=changes)
+    assert run(args) == 0
+    lines = [m for m in map(LINE.match, capsys.readouterr().out.splitlines()) if m]
+    names = [m.group(1, 3) for m in lines]
+    assert names[:3] == [("mAP", "12"), ("mAP_micro", "12"), ("d_prime", "12")]
+    report = json.loads((out / "results.json").read_text())
+    (result,) = report["results"]
+    assert result["probe"] == "linear-paper" and report["settings"]["recipe"] == "linear-paper"
+    assert result["train_clips"] == 28 and result["test_clips"] == 12 and result["setting"] == 3
+    with (out / "per_class_model.csv").open(newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == set(TONES_HZ)
+    tuned = load_folder(out / "linear-paper" / "model")
+    assert fingerprint(tuned.encoder) == fingerprint(base.encoder)
+    assert tuned.config.encoder.drop_path == 0.1 and not tuned.config.mask_padding
+    before = (out / "linear-paper" / "metrics.jsonl").read_bytes()
+    assert run(args) == 0  # a finished run is scored again, not trained
+    assert (out / "linear-paper" / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_a_recipe_does_not_go_with_is_refused(manifest: Path, tmp_path: Path) -> None:
+    for options, message in (
+        ({"recipe": "default"}, "recipe default trains more than a probe"),
+        ({"recipe": "nothing"}, "no recipe is named 'nothing'"),
+        ({"recipe": "linear-paper", "probe": "knn"}, "--recipe trains a linear probe"),
+        ({"recipe": "linear-paper", "baseline": "logmel"}, "--recipe trains a linear probe"),
+        ({"recipe": "linear-paper", "pooling": "segments"}, "cls, mean or statistics"),
+        ({"set": ("steps=1",)}, "give --recipe too"),
+    ):
+        with pytest.raises((InputError, RecipeError), match=message):
+            run(Args(manifest, tmp_path / "run", model="m", **options))
+    assert not (tmp_path / "run").exists()

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sslam.benchmarks.charts import Bar, named_bars, share_table
 from sslam.benchmarks.suite import Details, Predictions
 from sslam.errors import InputError
 from sslam.evaluation.metrics import average_precisions, unit_weights
-from sslam.evaluation.plots import Bars, bar_chart, heatmap
+from sslam.evaluation.plots import Bars, bar_chart
 from sslam.evaluation.polyphony import PAPER_BINS, DegreeScore, score_by_degree
 from sslam.evaluation.report import Report
 
 WORST = 12  # classes shown: as many names as fit under a chart
 PAIRS = 10  # confusions listed
-SHORT = 11  # letters of a name under a bar
 CHART_PX = 980.0
+_TAKEN = "What sounds in the clips that are wrongly ranked high for a class"
+_ELSEWHERE = "A row is a class; classes that do better have no column."
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,14 @@ def _add_classes(page: Report, each: Details, values: NDArray[np.float64], singl
         return
     classes = each.predictions.classes
     what = "share found" if single else "average precision"
-    chart = bar_chart(
-        [_short(classes[row]) for row in worst],
-        [Bars(what, [float(values[row]) for row in worst])],
-        f"The classes with the lowest {what}",
-        y_label=what,
-        width=CHART_PX,
-    )
+    bars = [Bar(classes[row], float(values[row]), f"{values[row]:.2f}") for row in worst]
+    chart = named_bars(f"The classes with the lowest {what}", bars)
     defined = values[np.isfinite(values)]
     page.figure(
         chart,
-        caption=f"{len(worst)} of {len(defined)} classes; the median of all is "
-        f"{np.median(defined):.2f}, the best {defined.max():.2f}.",
+        caption=f"{what.capitalize()} of the {len(worst)} classes where it is lowest, of "
+        f"{len(defined)}; the median of all is {np.median(defined):.2f}, the best "
+        f"{defined.max():.2f}.",
     )
 
 
@@ -111,19 +109,9 @@ def _add_confusions(page: Report, each: Details, values: NDArray[np.float64], si
     if len(worst) < 2:
         return
     found = confusions(each.predictions, single, worst)
-    inside = found.share[:, worst]
-    numbers = ", ".join(f"{place} {name}" for place, name in enumerate(found.names))
-    what = "taken for" if single else "highly ranked where only the other sounds"
-    chart = heatmap(
-        inside[::-1],
-        f"The worst classes, {what}",
-        x_label="class taken for it" if not single else "called",
-        y_label="class (from the top)",
-        limits=(0.0, max(float(inside.max()), 1e-9)),
-    )
-    page.figure(
-        chart, caption=f"Share of a class's clips. Classes from the left and top: {numbers}."
-    )
+    what = "What clips of the worst classes are called" if single else _TAKEN
+    chart = share_table(what, found.names, found.share[:, worst])
+    page.figure(chart, caption=f"{what}, in per cent of the class's clips. {_ELSEWHERE}")
     pairs = _pairs(found)
     if pairs:
         page.table(["class", "taken for" if single else "found instead", "share"], pairs)
@@ -164,7 +152,3 @@ def _degrees(predictions: Predictions) -> tuple[DegreeScore, ...]:
         return score_by_degree(predictions.targets, predictions.scores, bins=PAPER_BINS)
     except InputError:  # no clip holds two labels
         return ()
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= SHORT else name[: SHORT - 1] + "…"

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from sslam.benchmarks.charts import OURS, PUBLISHED, Bar, named_bars
 from sslam.benchmarks.details import add_details
 from sslam.benchmarks.suite import SuiteResult
-from sslam.benchmarks.table import TableRow, absent_lines, comparison_lines, interval, table_rows
+from sslam.benchmarks.table import (
+    PER_CENT,
+    TableRow,
+    absent_lines,
+    comparison_lines,
+    duration,
+    interval,
+    metric_name,
+    table_rows,
+)
 from sslam.evaluation.report import Report
 
-OURS, PUBLISHED, DARK = "#2166ac", "#b6bfca", "#08182b"
-NAME_PX, BAR_PX, SCORE_PX, LINE_PX = 330, 480, 150, 24
 _EXPLAINED = (
-    "All scores are per cent. Blue bars were measured in this run; the dark line is the 95 % "
+    "All scores are per cent. Blue bars were measured in this run, by the protocol that is named "
+    "beside the model; the dark line is the 95 % "
     "bootstrap interval over the test clips. Grey bars are published: single runs as their papers "
     "print them, not measured here."
 )
-_COLUMNS = ("benchmark", "model", "origin", "protocol", "metric", "score", "95 % interval", "time")
+_COLUMNS = (
+    "benchmark",
+    "model",
+    "protocol",
+    "metric",
+    "score",
+    "95 % interval",
+    "clips",
+    "time",
+    "from",
+)
 
 
 def write_page(result: SuiteResult, path: Path) -> None:
@@ -30,7 +47,6 @@ def write_page(result: SuiteResult, path: Path) -> None:
     for name, members in groupby(rows, key=place_name):
         page.section(name).figure(score_bars(list(members)))
     page.section("Table").table(_COLUMNS, [_cells(row) for row in rows])
-    add_details(page, result.details)
     failures = [f"{f.benchmark.name}, {f.model}: {f.reason}" for f in result.failures]
     for heading, lines in (
         ("Models compared", comparison_lines(result)),
@@ -39,6 +55,7 @@ def write_page(result: SuiteResult, path: Path) -> None:
     ):
         if lines:
             page.section(heading).text("\n\n".join(lines))
+    add_details(page, result.details)
     page.write(path)
 
 
@@ -49,48 +66,31 @@ def place_name(row: TableRow) -> str:
 
 def score_bars(rows: Sequence[TableRow]) -> str:
     """Horizontal bars from 0 to 100 with names, intervals and values. -> SVG."""
-    width, height = NAME_PX + BAR_PX + SCORE_PX, LINE_PX * len(rows)
-    bars = "".join(_bar(row, index * LINE_PX) for index, row in enumerate(rows))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'role="img" font-family="sans-serif" font-size="13"><title>{escape(place_name(rows[0]))}'
-        f"</title>{bars}</svg>"
-    )
+    return named_bars(place_name(rows[0]), [_bar(row) for row in rows])
 
 
-def _bar(row: TableRow, top: int) -> str:
+def _bar(row: TableRow) -> Bar:
     name = f"{row.model} (published)" if row.published else row.model
-    middle, fill = top + LINE_PX // 2, PUBLISHED if row.published else OURS
-    whisker = ""
-    if row.low is not None and row.high is not None:
-        low, high = _x(row.low), _x(row.high)
-        whisker = (
-            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" '
-            f'stroke="{DARK}" stroke-width="2"/>'
-        )
-    return (
-        f'<text x="{NAME_PX - 8}" y="{middle + 4}" text-anchor="end">{escape(name)}, '
-        f"{escape(row.protocol)}</text>"
-        f'<rect x="{NAME_PX}" y="{top + 4}" width="{_x(row.score) - NAME_PX:.1f}" '
-        f'height="{LINE_PX - 8}" fill="{fill}"/>{whisker}'
-        f'<text x="{NAME_PX + BAR_PX + 8}" y="{middle + 4}">{row.score:.1f} {interval(row)}</text>'
+    between = f" [{interval(row)}]" if interval(row) else ""
+    return Bar(
+        f"{name}, {row.protocol}",
+        row.score / PER_CENT,
+        f"{row.score:.1f}{between}",
+        PUBLISHED if row.published else OURS,
+        None if row.low is None else row.low / PER_CENT,
+        None if row.high is None else row.high / PER_CENT,
     )
-
-
-def _x(score: float) -> float:
-    """Where a score lies; one that is not defined lies at 0."""
-    share = min(1.0, max(0.0, score / 100)) if math.isfinite(score) else 0.0
-    return NAME_PX + share * BAR_PX
 
 
 def _cells(row: TableRow) -> tuple[str | None, ...]:
     return (
         place_name(row),
         row.model,
-        f"published: {row.source}" if row.published else row.source,
         row.protocol,
-        row.metric,
+        metric_name(row),
         f"{row.score:.1f}",
         interval(row) or None,
-        None if row.seconds is None else f"{row.seconds:.1f} s",
+        None if row.clips is None else str(row.clips),
+        duration(row) or None,
+        f"published: {row.source}" if row.published else row.source,
     )

@@ -117,6 +117,7 @@ class SuiteResult:
     absent: tuple[Presence, ...]
     failures: tuple[Failure, ...]
     details: tuple[Details, ...] = ()
+    label: str = ""  # what tables call the way of scoring; the protocol when empty
 
 
 def suite(name: str) -> Suite:
@@ -149,6 +150,7 @@ def run_suite(
     protocol: Protocol = "linear",
     clock: Callable[[], float] = perf_counter,
     seed: int = 0,
+    label: str = "",
 ) -> SuiteResult:
     """Run every benchmark whose data is here with every model; two models or more are compared.
 
@@ -158,9 +160,10 @@ def run_suite(
         which: the benchmarks.
         root: folder with the data sets.
         models: how each model, by the name that tables show, is evaluated.
-        protocol: which published rows stand beside the scores.
+        protocol: of which the published rows come first beside the scores.
         clock: seconds, for the time each evaluation takes.
         seed: of the bootstrap.
+        label: what tables call the way of scoring; the protocol when empty.
 
     Raises:
         InputError: no model was given.
@@ -181,6 +184,7 @@ def run_suite(
         absent,
         tuple(run.failures),
         tuple(run.details),
+        label,
     )
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from itertools import groupby, zip_longest
 from pathlib import Path
 
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
+from rich.text import Text
 
 from sslam.benchmarks.benchmark import Benchmark
 from sslam.benchmarks.published import Published, published
 from sslam.benchmarks.suite import SuiteResult
 
 PER_CENT = 100.0
+SECONDS_A_MINUTE = 60
+DECIMALS = 4  # of a score in the CSV: far below any interval
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,10 @@ class TableRow:
 
 
 def table_rows(result: SuiteResult) -> list[TableRow]:
-    """Our rows of each benchmark and subset, then the published ones, best first."""
+    """Our rows of each benchmark and subset, then the published ones of the protocol, then others.
+
+    Published rows of one protocol are in the order of their scores, the best first.
+    """
     rows: list[TableRow] = []
     done: set[tuple[str, str]] = set()
     for ours in result.results:
@@ -43,10 +52,9 @@ def table_rows(result: SuiteResult) -> list[TableRow]:
             continue
         done.add(place)
         rows += _our_rows(result, place)
-        rows += [
-            _published_row(row, ours.benchmark)
-            for row in published(ours.benchmark.name, subset=ours.subset)
-        ]
+        beside = published(ours.benchmark.name, subset=ours.subset)
+        own_first = sorted(beside, key=lambda row: row.protocol != result.protocol)
+        rows += [_published_row(row, ours.benchmark) for row in own_first]
     return rows
 
 
@@ -57,7 +65,7 @@ def _our_rows(result: SuiteResult, place: tuple[str, str]) -> list[TableRow]:
             subset=ours.subset,
             model=ours.model,
             published=False,
-            protocol=result.protocol,
+            protocol=result.label or result.protocol,
             metric=ours.benchmark.metric,
             score=PER_CENT * ours.metric.value,
             low=PER_CENT * ours.metric.low,
@@ -95,36 +103,63 @@ def write_csv(rows: list[TableRow], path: Path) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(TableRow)])
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: "" if v is None else v for key, v in asdict(row).items()})
+            writer.writerow({key: _cell(value) for key, value in asdict(row).items()})
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return round(value, DECIMALS) if isinstance(value, float) else value
 
 
 def rich_table(rows: list[TableRow]) -> Table:
     """For the terminal: published rows dim and marked."""
-    table = Table("benchmark", "model", "protocol", "metric")
-    for column in ("score", "95 % interval", "time"):
-        table.add_column(column, justify="right")
-    last = ""
-    for row in rows:
-        name = f"{row.benchmark} {row.subset}".strip()
-        if last and name != last:
-            table.add_section()
-        table.add_row(
-            "" if name == last else name,
-            f"{row.model} (published)" if row.published else row.model,
-            row.protocol,
-            row.metric,
-            f"{row.score:.1f}",
-            interval(row),
-            "" if row.seconds is None else f"{row.seconds:.1f} s",
-            style="dim" if row.published else "bold",
-        )
-        last = name
+    table = Table("benchmark", Column("model", overflow="fold"), "protocol", box=SIMPLE_HEAD)
+    for column in ("score", "95 %\ninterval", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for _, members in groupby(rows, key=lambda row: (row.benchmark, row.subset)):
+        _add(table, list(members))
+        table.add_section()
     return table
 
 
+def _add(table: Table, rows: list[TableRow]) -> None:
+    """The rows of one benchmark; its first column says on two lines what they are."""
+    heads = [f"{rows[0].benchmark} {rows[0].subset}".strip(), _unit(rows[0])]
+    for head, row in zip_longest(heads, rows):
+        cells = () if row is None else (_named(row), row.protocol, f"{row.score:.1f}")
+        times = () if row is None else (interval(row), duration(row))
+        style = "dim" if row is None or row.published else "bold"
+        # As Text, since names of models and subsets may hold brackets, which mean markup.
+        table.add_row(*(Text(cell) for cell in (head or "", *cells, *times)), style=style)
+
+
+def _named(row: TableRow) -> str:
+    return f"{row.model} (published)" if row.published else row.model
+
+
+def _unit(row: TableRow) -> str:
+    clips = "" if row.clips is None else f", {row.clips} clips"
+    return f"{metric_name(row)} in %{clips}"
+
+
+def metric_name(row: TableRow) -> str:
+    """As it is written in a sentence."""
+    return "mAP" if row.metric == "map" else row.metric
+
+
 def interval(row: TableRow) -> str:
-    """ "61.2-66.0"; "" for a published score."""
-    return "" if row.low is None or row.high is None else f"{row.low:.1f}-{row.high:.1f}"
+    """ "61.2–66.0"; "" for a published score."""
+    return "" if row.low is None or row.high is None else f"{row.low:.1f}–{row.high:.1f}"
+
+
+def duration(row: TableRow) -> str:
+    """How long a benchmark took, "15.8 s" or "1:05:06"; "" for a published score or a subset."""
+    if row.seconds is None or row.subset:
+        return ""
+    if row.seconds < SECONDS_A_MINUTE:
+        return f"{row.seconds:.1f} s"
+    return str(timedelta(seconds=round(row.seconds)))
 
 
 def comparison_lines(result: SuiteResult) -> list[str]:
@@ -134,10 +169,11 @@ def comparison_lines(result: SuiteResult) -> list[str]:
         gap = found.difference
         name = f"{found.benchmark.name} {found.subset}".strip()
         first, second = found.models
+        side = "above" if gap.value >= 0 else "below"
         lines.append(
-            f"{name}: {first} - {second} = {PER_CENT * gap.value:+.1f} "
-            f"[{PER_CENT * gap.low:+.1f}, {PER_CENT * gap.high:+.1f}], p = {gap.p_value:.3f}, "
-            f"paired bootstrap over {gap.n} clips"
+            f"{name}: {first} is {PER_CENT * abs(gap.value):.1f} {side} {second} (95 % interval of "
+            f"the difference {PER_CENT * gap.low:+.1f} to {PER_CENT * gap.high:+.1f}, "
+            f"p = {gap.p_value:.3f}, paired bootstrap over {gap.n} clips)"
         )
     return lines
 

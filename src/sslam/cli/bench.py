@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from sslam.benchmarks.benchmark import Benchmark
+    from sslam.benchmarks.evaluate import ProbeEvaluation
     from sslam.benchmarks.published import Protocol
-    from sslam.benchmarks.suite import Evaluate, SuiteResult
+    from sslam.benchmarks.suite import Evaluate, Predictions, SuiteResult
+    from sslam.data.manifest import Clip
     from sslam.evaluation.encoders import ClipEncoder
 
 PLAIN_WIDTH = 240
@@ -83,7 +88,7 @@ def run(args: Args) -> int:
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
     published: Protocol = "fine-tune" if args.protocol == "finetune" else "linear"
-    result = run_suite(which, root, _models(args), published, seed=args.seed)
+    result = run_suite(which, root, _models(args), published, seed=args.seed, label=_label(args))
     _show(result)
     if args.out is not None:
         _write(result, args.out)
@@ -92,6 +97,13 @@ def run(args: Args) -> int:
             f"no benchmark of suite {which.name} is here; sslam bench --list says how to get them"
         )
     return 1 if result.failures else 0
+
+
+def _label(args: Args) -> str:
+    """What tables call the way of scoring: our probe is not the paper's linear evaluation."""
+    if args.protocol == "probe":
+        return {"linear": "linear probe", "knn": "k-NN probe"}[args.probe]
+    return {"finetune": "fine-tune", "linear-paper": "paper's linear"}[args.protocol]
 
 
 def _check(args: Args) -> None:
@@ -140,9 +152,22 @@ def _models(args: Args) -> dict[str, Evaluate]:
         return _tuned_models(args)
     cache = None if args.out is None else args.out / "features"
     return {
-        name: ProbeEvaluation(encoder, args.probe, args.batch, cache, args.seed)
+        name: _watched(name, ProbeEvaluation(encoder, args.probe, args.batch, cache, args.seed))
         for name, encoder in _encoders(args).items()
     }
+
+
+def _watched(name: str, evaluation: ProbeEvaluation) -> Evaluate:
+    """An evaluation that shows on standard error how far its encoding is."""
+    from dataclasses import replace
+
+    from sslam.cli.encoding_bar import EncodingBar
+
+    def run(member: Benchmark, clips: Sequence[Clip]) -> Predictions:
+        with EncodingBar(f"{member.name}, {name}", len(clips)) as bar:
+            return replace(evaluation, progress=bar.show)(member, clips)
+
+    return run
 
 
 def _tuned_models(args: Args) -> dict[str, Evaluate]:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from sslam.evaluation.polyphony import DegreeScore
     from sslam.evaluation.probe import ProbeResult
     from sslam.evaluation.task import Task
+    from sslam.evaluation.tuning import Tested
+    from sslam.training.finetune.recipe import FineTuneRecipe
+
+    Fitted = tuple[Task, ProbeResult, tuple[Skipped, ...]]
 
 Baseline = Literal["logmel", "logmel-segments"]
+_SIGNAL_STATUS = 128
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Args:
     """A CSV manifest (path, labels, split, group), a fairseq .tsv, or a folder of class folders."""
 
     out: Path
-    """Run folder: results.json, a per-class CSV and the cached features."""
+    """Run folder: results.json, a per-class CSV, and the cached features or the recipe's run."""
 
     model: str | None = None
     """A model: a name, a folder, or a checkpoint."""
@@ -47,6 +52,13 @@ class Args:
 
     probe: Literal["linear", "knn", "attentive"] = "linear"
     """Logistic regression, nearest neighbours, or attention pooling over the patches."""
+
+    recipe: str | None = None
+    """Train the probe by a recipe of fine-tuning with a frozen encoder instead: linear-paper is the
+    paper's linear evaluation, with its augmentations, through the encoder at every step."""
+
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """With --recipe: change a key of it, as in `--set frames=512`; repeatable."""
 
     labels: Literal["auto", "single", "multi"] = "auto"
     """One label a clip or several; auto looks."""
@@ -65,24 +77,81 @@ class Args:
 
 
 def run(args: Args) -> int:
-    """Probe and print one line a metric; writes RUN/results.json and per-class tables."""
+    """Probe and print one line a metric; writes RUN/results.json and per-class tables.
+
+    128 + n when signal n stopped a recipe's run, which the same command goes on with.
+    """
     from sslam.data.sources import load_clips
-    from sslam.errors import InputError
     from sslam.evaluation.task import make_task
+
+    _check(args)
+    recipe = None if args.recipe is None else _recipe(args, args.recipe)
+    clips = load_clips(args.data, class_folders=True)
+    make_task(clips, args.labels, args.seed)  # bad labels are found before hours of encoding
+    args.out.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    if recipe is not None:
+        tested = _train(args, recipe, clips)
+        if tested.result is None:
+            return 0 if tested.tuned.signal is None else _SIGNAL_STATUS + tested.tuned.signal
+        found = tested.task, tested.result, tested.skipped
+        results.append(_show(args, str(args.model), found, len(clips)))
+    else:
+        for name, encoder in _encoders(args):
+            results.append(_show(args, name, _fit(args, name, encoder, clips), len(clips)))
+    report = {"data": str(args.data), "settings": _settings(args), "results": results}
+    write_text(args.out / "results.json", json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _check(args: Args) -> None:
+    """Refuse what does not go together."""
+    from sslam.errors import InputError
 
     if args.model is None and args.baseline is None:
         raise InputError("nothing to probe: give --model M, --baseline logmel, or both")
     if args.probe == "attentive" and args.baseline is not None:
         raise InputError("--probe attentive needs the patches of a --model; a baseline has none")
-    clips = load_clips(args.data, class_folders=True)
-    make_task(clips, args.labels, args.seed)  # bad labels are found before hours of encoding
-    args.out.mkdir(parents=True, exist_ok=True)
-    results = []
-    for name, encoder in _encoders(args):
-        results.append(_probe(args, name, encoder, clips))
-    report = {"data": str(args.data), "settings": _settings(args), "results": results}
-    write_text(args.out / "results.json", json.dumps(report, indent=2) + "\n")
-    return 0
+    if args.recipe is None:
+        if args.set:
+            raise InputError("--set changes a recipe: give --recipe too")
+        return
+    if args.baseline is not None or args.probe != "linear":
+        raise InputError("--recipe trains a linear probe through a --model: give it alone")
+    if args.pooling == "segments":
+        raise InputError("--recipe takes --pooling cls, mean or statistics")
+
+
+def _recipe(args: Args, name: str) -> FineTuneRecipe:
+    from sslam.errors import InputError
+    from sslam.training.finetune.recipe_files import load_finetune_recipe
+
+    pooling = () if args.pooling == "auto" else (f"pooling={args.pooling}",)
+    recipe = load_finetune_recipe(name, (*pooling, *args.set))
+    if not recipe.frozen or recipe.target != "clip":
+        raise InputError(
+            f"recipe {recipe.name} trains more than a probe of clips: give it to sslam finetune, "
+            "or take linear-paper"
+        )
+    return recipe
+
+
+def _train(args: Args, recipe: FineTuneRecipe, clips: Sequence[Clip]) -> Tested:
+    """Train by the recipe in RUN/RECIPE, or go on there, and score the test clips."""
+    from sslam.evaluation.tuning import tune_and_test
+    from sslam.weights.zoo import load_model
+
+    source = str(args.model)
+    return tune_and_test(
+        load_model(source),
+        clips,
+        args.out / recipe.name,
+        recipe,
+        args.labels,
+        device=args.device,
+        source=source,
+        seed=args.seed,
+    )
 
 
 def _encoders(args: Args) -> Iterator[tuple[str, ClipEncoder]]:
@@ -107,11 +176,12 @@ def _device(args: Args) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _probe(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -> dict[str, Any]:
-    task, result, skipped = _fit(args, name, encoder, clips)
+def _show(args: Args, name: str, found: Fitted, clips: int) -> dict[str, Any]:
+    """Print the scores and write those of each class; all of them as plain data."""
+    task, result, skipped = found
     if skipped:
         print(
-            f"skipped {len(skipped)} of {len(clips)} clips; "
+            f"skipped {len(skipped)} of {clips} clips; "
             f"the first is {skipped[0].path}: {skipped[0].reason}",
             file=sys.stderr,
         )
@@ -129,10 +199,9 @@ def _probe(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -
     }
 
 
-def _fit(
-    args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]
-) -> tuple[Task, ProbeResult, tuple[Skipped, ...]]:
+def _fit(args: Args, name: str, encoder: ClipEncoder, clips: Sequence[Clip]) -> Fitted:
     """Encode, then fit on the clips that could be read."""
+    from sslam.cli.encoding_bar import EncodingBar
     from sslam.evaluation.attentive import attentive_probe, patch_features
     from sslam.evaluation.embed import clip_features
     from sslam.evaluation.encoders import ModelFeatures
@@ -142,7 +211,7 @@ def _fit(
     def task_of(kept: Sequence[int]) -> Task:
         return make_task([clips[index] for index in kept], args.labels, args.seed)
 
-    with _Bar(name, len(clips)) as bar:
+    with EncodingBar(name, len(clips)) as bar:
         if args.probe == "attentive" and isinstance(encoder, ModelFeatures):
             patches = patch_features(encoder.model, clips, args.batch, bar.show)
             task = task_of(patches.kept.tolist())
@@ -200,7 +269,7 @@ def _finite(value: Any) -> Any:
 
 
 def _settings(args: Args) -> dict[str, Any]:
-    names = ("model", "baseline", "pooling", "probe", "labels", "seed")
+    names = ("model", "baseline", "pooling", "probe", "recipe", "set", "labels", "seed")
     return {name: getattr(args, name) for name in names}
 
 
@@ -217,33 +286,3 @@ def _file_name(name: str) -> str:
     """The last part of a path or model name, safe in a file name."""
     stem = name.rstrip("/").rsplit("/", 1)[-1] or "model"
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
-
-
-class _Bar:
-    """Clips encoded, on standard error: a bar on a terminal, elsewhere a line each tenth."""
-
-    def __init__(self, name: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._name = name
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._said = 0
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task(f"{name}: encoding", total=total)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """After each batch."""
-        self._bar.update(self._task, completed=done)
-        tenth = 10 * done // total
-        if not self._console.is_terminal and tenth > self._said:
-            self._said = tenth
-            self._console.print(f"{self._name}: {done} of {total} clips encoded", markup=False)

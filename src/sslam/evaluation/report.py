@@ -10,6 +10,7 @@ from pathlib import Path
 from sslam.errors import InputError
 from sslam.files import write_text
 
+LEFT_COLUMNS = 12  # that can be aligned to the left
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, sans-serif; color: #222; background: #fff;
@@ -23,12 +24,17 @@ caption { caption-side: bottom; text-align: left; color: #555; font-size: .92em;
 th, td { padding: 5px 14px 5px 0; text-align: right; border-bottom: 1px solid #e5e5e5; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #888; }
+td:not(:last-child) { white-space: nowrap; }
 .wide { overflow-x: auto; }
 .row { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: flex-start; }
 figure { margin: 1em 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; display: block; }
 figcaption { color: #555; font-size: .9em; max-width: 44em; }
 """
+_STYLE += "".join(
+    f".l{n} :is(th, td):nth-child({n}) {{ text-align: left; }}\n"
+    for n in range(2, LEFT_COLUMNS + 1)
+)
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Report:
         )
         below = f"<caption>{escape(caption)}</caption>" if caption else ""
         return self._add(
-            f'<div class="wide"><table>{below}<thead><tr>{head}</tr></thead>'
+            f'<div class="wide"><table{_left(rows)}>{below}<thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
 
@@ -96,6 +102,18 @@ class Report:
     def _add(self, part: str) -> Report:
         self._parts.append(part)
         return self
+
+
+def _left(rows: Sequence[Sequence[object]]) -> str:
+    """The classes that align columns of words to the left, from the second column on."""
+    columns = list(zip(*rows, strict=True))[1:LEFT_COLUMNS]
+    words = [n for n, cells in enumerate(columns, start=2) if any(map(_is_words, cells))]
+    return f' class="{" ".join(f"l{n}" for n in words)}"' if words else ""
+
+
+def _is_words(value: object) -> bool:
+    """Whether a cell begins with a letter."""
+    return isinstance(value, str) and value[:1].isalpha()
 
 
 def _cell(value: object) -> str:

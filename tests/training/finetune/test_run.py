@@ -227,6 +227,18 @@ def test_timed_events_are_learned(tmp_path: Path) -> None:
     assert tuned.validation is not None and tuned.validation["agreement"] > 0.9
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean", "statistics"])
+def test_every_pooling_of_a_model_can_be_tuned(
+    tones: list[Clip], quick: FineTuneRecipe, pooling: str
+) -> None:
+    recipe = changed(quick, [f"pooling={pooling}"])
+    model = build_model(small_model(), split(tones, 6), recipe).eval()
+    tuned = predict(model, tones[:2], 96).scores
+    used = [tagging.clip_scores for tagging in model.tag([clip.path for clip in tones[:2]])]
+    np.testing.assert_allclose(np.stack(tuned), np.stack(used), atol=1e-5)
+    assert model.config.window_s == 0.96
+
+
 def test_long_clips_are_heard_in_windows(tones: list[Clip], quick: FineTuneRecipe) -> None:
     data = split(tones, 6)
     model = build_model(small_model(), data, quick).eval()
