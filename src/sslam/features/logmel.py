@@ -120,9 +120,10 @@ class LogMel(nn.Module):
         centred = clip.new_empty(at_once, FRAME_SAMPLES)
         emphasis = torch.empty_like(centred)
         padded = clip.new_zeros(at_once, FFT_SAMPLES)
-        start, window = torch.tensor(shift), self.window[1:]
+        moved, window = torch.tensor(shift), self.window[1:]
         frames = clip.unfold(-1, FRAME_SAMPLES, HOP_SAMPLES)
-        for part, into in zip(frames.split(at_once), rows.split(at_once), strict=True):
+        for start in range(0, len(rows), at_once):
+            part, into = frames[start : start + at_once], rows[start : start + at_once]
             count = len(part)
             y = torch.sub(part, part.mean(-1, keepdim=True), out=centred[:count])
             before = torch.mul(y, PREEMPHASIS, out=emphasis[:count])
@@ -132,7 +133,7 @@ class LogMel(nn.Module):
             power = clip.new_empty(squares.shape[1], count)
             torch.add(squares[..., 0], squares[..., 1], out=power.t())
             bands = self._sparse.pool(power).clamp_(min=POWER_FLOOR)
-            torch.add(start, bands.log().t(), alpha=scale, out=into)  # log_ takes 3 times longer
+            torch.add(moved, bands.log().t(), alpha=scale, out=into)  # log_ takes 3 times longer
 
     def _of_frames(self, frames: Tensor) -> Tensor:
         """(..., T, 400) -> (..., T, n_mels), on any device and with gradients."""
