@@ -11,13 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number, and what it should be if it has a target."""
+    """A measured number, and what it should be if it has a target.
+
+    ``bound`` says what keeps it from a target that it misses.
+    """
 
     name: str
     value: float
@@ -26,6 +30,7 @@ class Figure:
     at_most: float | None = None
     more_is_better: bool = True
     note: str = ""
+    bound: str = ""
 
     @property
     def verdict(self) -> str:
@@ -43,12 +48,18 @@ class Figure:
             return f">= {self.at_least:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else ""
 
+    @property
+    def remark(self) -> str:
+        """The note, and what bounds a figure that misses its target."""
+        parts = [self.note, self.bound if self.verdict == "not met" else ""]
+        return "; ".join(part for part in parts if part)
+
     def line(self) -> str:
         """The figure for a terminal."""
         parts = [f"{self.name:58} {self.value:10.3f} {self.unit:14}"]
         if self.target:
             parts.append(f"target {self.target:8} {self.verdict}")
-        return " ".join([*parts, self.note]).rstrip()
+        return " ".join([*parts, self.remark]).rstrip()
 
     def record(self) -> dict[str, object]:
         """The figure for JSON."""
@@ -115,8 +126,8 @@ def growth_mib(run: Callable[[], object]) -> float:
     return peak_mib() - before
 
 
-def in_own_process(script: str, *arguments: str) -> float:
-    """The number that ``perf/<script>`` prints last, run with ``arguments`` in a new process."""
+def in_own_process(script: str, *arguments: str) -> Any:
+    """The JSON that ``perf/<script>`` prints last, run with ``arguments`` in a new process."""
     command = [sys.executable, str(ROOT / "perf" / script), *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+    return json.loads(done.stdout.strip().splitlines()[-1])

@@ -27,11 +27,9 @@ from perf.measure import ROOT, Figure
 
 from perf import machine
 
-SUBJECTS = ("masks", "frontend", "encoder", "step")
+SUBJECTS = ("masks", "frontend", "encoder", "step", "int8", "loading", "embed", "probe")
 PRINTED = {  # scripts whose output is quoted, with the options that make them quick
     "data": ("--clips", "60", "--entries", "200000", "--turns", "1"),
-    "embed": (),
-    "probe": ("--clips", "40"),
 }
 WORSE = 1.10
 
@@ -98,7 +96,7 @@ def report(sections: list[Section], about: str, took_s: float) -> str:
             continue
         lines += ["| figure | value | | target | | |", "|---|---:|---|---|---|---|"]
         lines += [
-            f"| {f.name} | {f.value:.4g} | {f.unit} | {f.target} | {f.verdict} | {f.note} |"
+            f"| {f.name} | {f.value:.4g} | {f.unit} | {f.target} | {f.verdict} | {f.remark} |"
             for f in section.figures
         ]
         lines.append("")

@@ -4,16 +4,19 @@
 
 A step is the forward and the backward pass of a group, gradient clipping, AdamW and the EMA. Both
 start from the same weights and see the same clips and views. Memory is measured for each in a
-process of its own, as what two steps add to the networks, their inputs and the libraries; the
-second step is the first that has an optimiser's state.
+process of its own, as what two steps add to the networks, their inputs and the libraries: a small
+one, which leaves an optimiser's state, and a whole one. With --quick the base size is timed there
+too, one after the other; all else takes turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -23,7 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from perf.flops import StepFlops, step_flops
 from perf.machine import MATMUL_SIDE
-from perf.measure import Figure, cpu_ratio, growth_mib, in_own_process, in_turns, ratio
+from perf.measure import (
+    Figure,
+    Times,
+    cpu_ratio,
+    growth_mib,
+    in_own_process,
+    in_turns,
+    ratio,
+)
 from perf.plain import Plain
 
 from sslam.model.config import SIZES, DecoderConfig
@@ -89,7 +100,16 @@ def scene(case: Case) -> Scene:
     return Scene(ours, model.decoder, hosts, views)
 
 
-def our_step(at: Scene) -> Callable[[], float]:
+@dataclass(frozen=True)
+class Alone:
+    """A step in a process of its own."""
+
+    mib: float  # that it added to the process
+    wall_s: float
+    cpu_s: float
+
+
+def our_step(at: Scene) -> Callable[..., float]:
     """A step of the package, as its loop takes it; gives the loss."""
     method = at.ours
     optimiser = adamw(method, OptimiserConfig())
@@ -101,7 +121,7 @@ def our_step(at: Scene) -> Callable[[], float]:
     return step_of(method, at, optimiser, update)
 
 
-def plain_step(at: Scene) -> Callable[[], float]:
+def plain_step(at: Scene) -> Callable[..., float]:
     """A step of the plain method, parameter by parameter."""
     method = at.plain()
     defaults = OptimiserConfig()
@@ -127,13 +147,14 @@ def plain_step(at: Scene) -> Callable[[], float]:
 
 def step_of(
     method: nn.Module, at: Scene, optimiser: torch.optim.Optimizer, update: Callable[[], None]
-) -> Callable[[], float]:
-    """Forward, backward, clipping and ``update``."""
+) -> Callable[..., float]:
+    """Forward, backward, clipping and ``update``; through some ``masks`` of each clip, or all."""
     parameters = [p for _, p in trainable(method)]
 
-    def step() -> float:
+    def step(masks: slice = slice(None)) -> float:
         optimiser.zero_grad(set_to_none=True)
-        losses = method(at.hosts, at.views, torch.Generator().manual_seed(2))
+        views = at.views.of(slice(None), masks)
+        losses = method(at.hosts, views, torch.Generator().manual_seed(2))
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(parameters, OptimiserConfig().clip_norm)
         update()
@@ -143,14 +164,14 @@ def step_of(
 
 
 def loss_difference(at: Scene) -> float:
-    """How far the two losses of a step are apart, without mask noise, relative to plain's."""
+    """How far two losses are apart, of two clips and a mask without noise, relative to plain's."""
     quiet = at.ours.objective.model_copy(update={"mask_noise": 0.0})
-    few = slice(0, 2)
+    few, one = slice(0, 2), slice(0, 1)
     plain, before = at.plain(), at.ours.objective
     at.ours.objective = plain.objective = quiet
     with torch.no_grad():
         ours, theirs = (
-            float(net(at.hosts[few], at.views.of(few), torch.Generator()).total)
+            float(net(at.hosts[few], at.views.of(few, one), torch.Generator()).total)
             for net in (at.ours, plain)
         )
     at.ours.objective = before
@@ -161,22 +182,37 @@ def figures(quick: bool, sizes: tuple[str, ...] = tuple(CASES)) -> list[Figure]:
     """Seconds, ratios, memory and shares for each size."""
     found: list[Figure] = []
     for size in sizes:
-        turns = (1 if size == "base" else 3) if quick else 5
-        found += time_figures(CASES[size], turns, warm=0 if quick and size == "base" else 1)
-        found += memory_figures(CASES[size])
+        case = CASES[size]
+        own = {kind: Alone(**in_own_process("step.py", "--alone", kind, size)) for kind in KINDS}
+        if quick and size == "base":
+            times = in_turns({"product": product()}, turns=5)
+            times |= {kind: Times([one.wall_s], [one.cpu_s]) for kind, one in own.items()}
+            difference = loss_difference(scene(case))
+        else:
+            times, difference = timed(case, turns=2 if quick else 5)
+        found += time_figures(case, times, difference)
+        found += memory_figures(case, {kind: one.mib for kind, one in own.items()})
     return found
 
 
-def time_figures(case: Case, turns: int, warm: int) -> list[Figure]:
-    """Seconds of a step, its ratio to plain, and its share of the matrix product's rate."""
+def timed(case: Case, turns: int) -> tuple[dict[str, Times], float]:
+    """Steps of both in turns, and the relative difference of their losses."""
     at = scene(case)
     difference = loss_difference(at)
-    left, right = torch.rand(2, MATMUL_SIDE, MATMUL_SIDE)
     plain, ours = plain_step(at), our_step(at)
-    work = {"plain": plain, "ours": ours, "product": lambda: left @ right}
-    times = in_turns(work, turns, warm)
+    return in_turns({"plain": plain, "ours": ours, "product": product()}, turns), difference
+
+
+def product() -> Callable[[], Tensor]:
+    """The matrix product that all rates are held against."""
+    left, right = torch.rand(2, MATMUL_SIDE, MATMUL_SIDE)
+    return lambda: left @ right
+
+
+def time_figures(case: Case, times: dict[str, Times], difference: float) -> list[Figure]:
+    """Seconds of a step, its ratio to plain, and its share of the matrix product's rate."""
     limit = 2 * MATMUL_SIDE**3 / times["product"].wall
-    useful = at.flops(case).total
+    useful = scene(case).flops(case).total
     name = f"step {case.size}, {case.clips} clips x {MASKS} masks"
     floor_s = useful / limit
     return [
@@ -188,8 +224,8 @@ def time_figures(case: Case, turns: int, warm: int) -> list[Figure]:
             ratio(times["plain"], times["ours"]),
             "x",
             at_least=case.times_plain,
-            note=f"processor time {cpu_ratio(times['plain'], times['ours']):.2f}; "
-            f"at the matrix product's rate {times['plain'].wall / floor_s:.2f}",
+            note=f"processor time {cpu_ratio(times['plain'], times['ours']):.2f}",
+            bound=f"at the matrix product's rate it would be {times['plain'].wall / floor_s:.2f}",
         ),
         Figure(f"{name}: useful arithmetic", useful / 1e9, "GFLOP"),
         Figure(
@@ -200,9 +236,8 @@ def time_figures(case: Case, turns: int, warm: int) -> list[Figure]:
     ]
 
 
-def memory_figures(case: Case) -> list[Figure]:
-    """Peak memory of both, each in its own process."""
-    peaks = {kind: in_own_process("step.py", "--peak", kind, case.size) for kind in KINDS}
+def memory_figures(case: Case, peaks: dict[str, float]) -> list[Figure]:
+    """Peak memory of both."""
     name = f"step {case.size}, {case.clips} clips x {MASKS} masks"
     return [
         Figure(f"{name}: peak memory", peaks["ours"], "MiB", more_is_better=False),
@@ -220,25 +255,28 @@ def memory_figures(case: Case) -> list[Figure]:
 KINDS = {"ours": our_step, "plain": plain_step}
 
 
-def peak(kind: str, size: str) -> float:
-    """MiB that two steps add to this process's peak."""
+def alone(kind: str, size: str) -> Alone:
+    """A small step, then a whole one that is measured."""
     step = KINDS[kind](scene(CASES[size]))
+    taken: list[float] = []
 
     def run() -> None:
+        step(slice(0, 1))
+        wall, cpu = time.perf_counter(), time.process_time()
         step()
-        step()
+        taken.extend((time.perf_counter() - wall, time.process_time() - cpu))
 
-    return growth_mib(run)
+    return Alone(growth_mib(run), *taken)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer turns")
     parser.add_argument("--sizes", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--peak", nargs=2, metavar=("KIND", "SIZE"), help="MiB of one, alone")
+    parser.add_argument("--alone", nargs=2, metavar=("KIND", "SIZE"), help="one alone, as JSON")
     args = parser.parse_args()
-    if args.peak:
-        print(peak(*args.peak))
+    if args.alone:
+        print(json.dumps(asdict(alone(*args.alone))))
         return
     for figure in figures(args.quick, tuple(args.sizes)):
         print(figure.line(), flush=True)
