@@ -99,7 +99,7 @@ def test_an_interrupted_job_goes_on_where_it_was(
 
     def fails_at_the_third(job: sslam.data.pack._Job) -> None:
         if len(written) == 2:
-            job.path.with_name(job.path.name + ".partial").write_bytes(b"half")
+            job.path.with_name(job.path.name + ".new.partial").write_bytes(b"half")
             raise PowerCut
         written.append(job.path.name)
         write(job)

@@ -14,36 +14,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.data.synthetic import RATE_HZ, write_wav
+from tests.data.synthetic import RATE_HZ
 
 from sslam.data.batches import TrainingBatches
 from sslam.data.crops import ClipCrops, measure_durations
-from sslam.data.manifest import Clip, Event
+from sslam.data.manifest import Clip
 from sslam.data.pack import pack
-from sslam.data.shard_files import LocalFiles, RemoteFiles
+from sslam.data.shard_files import LocalFiles
 from sslam.data.shard_index import Entry, Note, Shard, index_of, is_safe, join, load_index
 from sslam.data.shards import ShardClips, open_shards
 from sslam.data.sources import load_clips
 from sslam.errors import AudioError, InputError
-
-
-@pytest.fixture
-def clips(tmp_path: Path) -> list[Clip]:
-    waves = [tmp_path / "sounds" / f"{number}.wav" for number in range(6)]
-    for number, path in enumerate(waves):
-        write_wav(path, 4_000 + 500 * number, seed=number)
-    labelled = [
-        Clip(path, labels=("dog", "ö;x"), split="train", group=f"street {number % 2}")
-        for number, path in enumerate(waves[:5])
-    ]
-    events = (Event("cat", 0.01, 0.1),)
-    return [*labelled, Clip(waves[5], events=events, start_s=0.1, end_s=0.3)]
-
-
-@pytest.fixture
-def shards(clips: list[Clip], tmp_path: Path) -> Path:
-    pack(clips, tmp_path / "shards", shard_bytes=14_000)
-    return tmp_path / "shards"
 
 
 def about(clip: Clip) -> tuple[object, ...]:
@@ -191,31 +172,6 @@ def test_joined_indices_share_notes() -> None:
     assert len(joined.note_edges) == 3
     assert joined.offset.tolist() == [0, 1, 2]
     assert joined.shard.tolist() == [0, 1, 2]
-
-
-def test_a_url_reads_the_same_and_keeps_to_its_cache(shards: Path, tmp_path: Path) -> None:
-    index = open_shards(shards).reader.index
-    sizes = [shard.size for shard in index.shards]
-    cache = tmp_path / "cache"
-    opened = open_shards(f"file://{shards}", cache, cache_bytes=sizes[0] + sizes[1])
-    assert isinstance(opened.reader.files, RemoteFiles)
-    for remote, local in zip(opened, open_shards(shards), strict=True):
-        np.testing.assert_array_equal(remote.read(), local.read())
-        assert remote.storage.exists(remote.path)
-    kept = [path for path in cache.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in kept) == ["shard-000000.tar", "shard-000001.tar"]
-    for shard in shards.glob("*.tar"):
-        shard.unlink()
-    assert opened[0].read().size  # from the cache
-    with pytest.raises(AudioError, match="its shard"):
-        opened[5].read()
-
-
-def test_a_url_without_an_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be fetched"):
-        load_clips(f"file://{tmp_path}/none")
-    with pytest.raises(InputError, match="nowhere://x"):
-        load_clips("nowhere://x")
 
 
 def member(name: str, content: bytes) -> tuple[tarfile.TarInfo, io.BytesIO]:

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from sslam.errors import CheckpointError
-from sslam.training import checkpoint as module
 from sslam.training.checkpoint import Checkpoint, CheckpointFolder, read_checkpoint
 
 
@@ -129,9 +128,9 @@ def test_a_full_disk_leaves_the_older_ones(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if where == "write":
-        monkeypatch.setattr(module, "save_file", half_written)
+        monkeypatch.setattr("sslam.weights.native.save_file", half_written)
     else:
-        monkeypatch.setattr(module.os, "fsync", no_room)
+        monkeypatch.setattr("sslam.files.os.fsync", no_room)
     with pytest.raises(CheckpointError, match=r"No space left.*make room") as raised:
         folder.save(make(3))
     assert "\n" not in str(raised.value)

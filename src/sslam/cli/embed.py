@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from sslam.inference.parts import Engine
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Args:
     hop_s: float | None = None
     """Seconds from one window to the next; by default they lie side by side."""
 
-    pooling: Literal["cls", "mean"] | None = None
+    pooling: Literal["cls", "mean", "statistics"] | None = None
     """A window's vector: the CLS token or the mean of the patches; the model's own by default."""
 
     revision: str | None = None
@@ -47,32 +50,42 @@ class Args:
     threads: int = 4
     """Threads that decode ahead of the model."""
 
+    engine: Literal["local", "ray"] = "local"
+    """This process, or a Ray cluster: the one that RAY_ADDRESS names, else this machine's cores."""
+
+    workers: int | None = None
+    """With --engine ray: models at work at a time; by default one on every GPU, or core."""
+
     overwrite: bool = False
     """Start again, whatever is there."""
 
 
 def run(args: Args) -> int:
     """Run the job; 0 if every file was read, 3 if some were skipped."""
-    from sslam.cli.job_bar import JobBar, conclude
+    from sslam.cli.job_bar import write_table
     from sslam.data.sources import load_clips
-    from sslam.inference.job import run_job
     from sslam.inference.rows import JobOptions
     from sslam.inference.tables import check_writable
     from sslam.weights.zoo import load_model
 
     check_writable(args.out)
+    engine = _engine(args)
     clips = load_clips(args.sources)
-    model = load_model(args.model, revision=args.revision, device=args.device)
+    # The actors have devices of their own.
+    device = args.device if args.engine == "local" else "cpu"
+    model = load_model(args.model, revision=args.revision, device=device)
     options = JobOptions(args.what, args.pooling, args.window_s, args.hop_s)
-    with JobBar() as bar:
-        result = run_job(
-            model,
-            clips,
-            args.out,
-            options,
-            name=args.model,
-            report=bar.show,
-            threads=args.threads,
-            overwrite=args.overwrite,
-        )
-    return conclude(result)
+    return write_table(model, args.model, clips, args.out, options, engine, args.overwrite)
+
+
+def _engine(args: Args) -> Engine:
+    if args.engine == "ray":
+        from sslam.inference.cluster import ray_engine
+
+        return ray_engine(args.workers, args.device, args.threads)
+    from sslam.errors import InputError
+    from sslam.inference.parts import local_engine
+
+    if args.workers is not None:
+        raise InputError(f"--workers {args.workers} is for --engine ray")
+    return local_engine(args.threads)

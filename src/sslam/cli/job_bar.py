@@ -7,8 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sslam.data.manifest import Clip
     from sslam.inference.job import JobResult
+    from sslam.inference.parts import Engine
     from sslam.inference.progress import Progress
+    from sslam.inference.rows import JobOptions
+    from sslam.model.audio_model import AudioModel
 
 _LINES = 20  # plain lines of a whole job, evenly over its work
 _HOUR_S = 3600
@@ -75,6 +82,32 @@ def duration(seconds: float) -> str:
     if seconds >= 2 * _MINUTE_S:
         return f"{round(seconds / _MINUTE_S)} min"
     return f"{round(seconds)} s"
+
+
+def write_table(
+    model: AudioModel,
+    name: str,
+    clips: Sequence[Clip],
+    out: Path,
+    options: JobOptions,
+    engine: Engine,
+    overwrite: bool,
+) -> int:
+    """Run a job with its progress shown, and say what came of it; see `conclude`."""
+    from sslam.inference.job import run_job
+
+    with JobBar() as bar:
+        result = run_job(
+            model,
+            clips,
+            out,
+            options,
+            name=name,
+            report=bar.show,
+            engine=engine,
+            overwrite=overwrite,
+        )
+    return conclude(result)
 
 
 def conclude(result: JobResult) -> int:

@@ -59,9 +59,9 @@ class Args:
 
 def run(args: Args) -> int:
     """Print or write labels; 0 if every file was read, 3 if some were skipped."""
-    from sslam.cli.job_bar import JobBar, conclude
+    from sslam.cli.job_bar import write_table
     from sslam.data.sources import load_clips
-    from sslam.inference.job import run_job
+    from sslam.inference.parts import local_engine
     from sslam.inference.rows import JobOptions
     from sslam.inference.tables import check_writable
     from sslam.weights.zoo import load_model
@@ -75,18 +75,8 @@ def run(args: Args) -> int:
     )
     if args.out is None:
         return _print(model, clips, options, args.threads)
-    with JobBar() as bar:
-        result = run_job(
-            model,
-            clips,
-            args.out,
-            options,
-            name=args.model,
-            report=bar.show,
-            threads=args.threads,
-            overwrite=args.overwrite,
-        )
-    return conclude(result)
+    engine = local_engine(args.threads)
+    return write_table(model, args.model, clips, args.out, options, engine, args.overwrite)
 
 
 def _print(model: AudioModel, clips: Sequence[Clip], options: JobOptions, threads: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -28,6 +27,7 @@ from sslam.data.shards import INDEX
 from sslam.data.storage import DISK
 from sslam.data.workers import process_pool
 from sslam.errors import AudioError, InputError
+from sslam.files import whole
 
 SHARD_BYTES = 500 * 10**6
 BYTES_A_SAMPLE = 2
@@ -207,22 +207,17 @@ def _begin() -> None:
 
 def _write(job: _Job) -> None:
     """Write a shard and then its index: the index says that the shard is whole."""
-    partial = job.path.with_name(job.path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            entries, skipped = _fill(file, job)
-            file.flush()
-            os.fsync(file.fileno())
-        shard = Shard(job.path.name, partial.stat().st_size, _sha256(partial))
-        partial.replace(job.path)
+        with whole(job.path, alone=True, durable=True) as partial:
+            with partial.open("wb") as file:
+                entries, skipped = _fill(file, job)
+            shard = Shard(job.path.name, partial.stat().st_size, _sha256(partial))
         index_of(shard, entries, skipped).save(job.index)
     except OSError as error:
         raise InputError(
             f"{job.path}: cannot be written ({error.strerror}); make room and start again, "
             f"which keeps the shards that are done"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fill(file: io.BufferedWriter, job: _Job) -> tuple[list[Entry], list[Skipped]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from sslam.data.shard_cache import FileCache
 from sslam.data.shard_index import Shard
 from sslam.errors import InputError, require_extra
 
-# Read-ahead would fetch what a random order does not want.
-_UNBUFFERED = 0
+# Of a shard that other processes push out of the cache before it is read.
+FETCHES = 3
 
 
 class ShardFiles(Protocol):
@@ -36,7 +39,7 @@ class LocalFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._name = ""
         self._file: io.FileIO | None = None
 
@@ -56,26 +59,31 @@ class LocalFiles:
 
     def close(self) -> None:
         """Close the file that is open; the next read opens it again."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
 
     def __reduce__(self) -> tuple[type[LocalFiles], tuple[Path]]:
         return type(self), (self.folder,)
 
 
 class RemoteFiles:
-    """Shards under a URL, the first ``cache_bytes`` of them kept in a local folder.
+    """Shards under a URL, as many of them kept in a local folder as fit ``cache_bytes``.
 
-    A shard of these is fetched whole when it is first wanted; of the others only the clips asked
-    for are read, over and over. Which shards are kept follows from the index, so that workers
-    agree without a word and nothing is fetched only to be thrown out.
+    Of these, a shard is fetched whole when it is first wanted; of the others only the clips asked
+    for are read, over and over. Which shards are kept follows from the index: clips are wanted in
+    random order, where keeping the last used of more shards than fit would fetch a shard for nearly
+    every clip. The folder serves all URLs; shards of other URLs make room, the least recently used
+    first.
     """
 
     def __init__(self, url: str, cache: Path, cache_bytes: int, shards: Sequence[Shard]) -> None:
         self.url = url.rstrip("/")
-        self._cache, self._cache_bytes, self._shards = cache, cache_bytes, tuple(shards)
-        self._local = LocalFiles(cache / hashlib.sha256(self.url.encode()).hexdigest()[:16])
+        self._shards = tuple(shards)
+        self._cache = FileCache(cache, cache_bytes)
+        self._folder = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self._local = LocalFiles(cache / self._folder)
         self._kept: dict[str, int] = {}
         total = 0
         for shard in shards:
@@ -87,34 +95,33 @@ class RemoteFiles:
     def read(self, name: str, offset: int, size: int) -> bytes:
         """See `ShardFiles.read`."""
         if name in self._kept:
-            self._fetch(name)
-            return self._local.read(name, offset, size)
+            return self._read_kept(name, offset, size)
         system, root = _file_system(self.url)
         found: bytes = system.cat_file(f"{root}/{name}", start=offset, end=offset + size)
-        return found
+        # Some web servers give the whole file to who asks for a part.
+        return found if len(found) <= size else found[offset : offset + size]
 
     def exists(self, name: str) -> bool:
         """See `ShardFiles.exists`."""
         system, root = _file_system(self.url)
         return self._local.exists(name) or bool(system.exists(f"{root}/{name}"))
 
-    def _fetch(self, name: str) -> None:
-        kept = self._local.folder / name
-        # A shard of another size is from before the shards were packed anew.
-        if kept.is_file() and kept.stat().st_size == self._kept[name]:
-            return
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f"{name}.{os.getpid()}.{threading.get_ident()}.partial")
+    def _read_kept(self, name: str, offset: int, size: int) -> bytes:
+        for _ in range(FETCHES):
+            kept = f"{self._folder}/{name}"
+            if self._cache.fetch(kept, self._kept[name], partial(self._get, name)):
+                self._local.close()  # what is open may be an older shard of this name
+            with contextlib.suppress(FileNotFoundError):  # another process needed the room
+                return self._local.read(name, offset, size)
+        raise OSError(f"the cache {self._cache.folder} is too small for the jobs that share it")
+
+    def _get(self, name: str, path: Path) -> None:
         system, root = _file_system(self.url)
-        try:
-            system.get_file(f"{root}/{name}", str(partial))
-            self._local.close()
-            partial.replace(kept)
-        finally:
-            partial.unlink(missing_ok=True)
+        system.get_file(f"{root}/{name}", str(path))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.url, self._cache, self._cache_bytes, self._shards)
+        cache = self._cache
+        return type(self), (self.url, cache.folder, cache.most_bytes, self._shards)
 
 
 def is_url(location: str | Path) -> bool:
@@ -137,7 +144,7 @@ def open_remote(url: str, name: str) -> BinaryIO:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    fsspec = require_extra("fsspec.core", "hf")
+    fsspec = require_extra("fsspec.core", "remote")
     try:
         system, root = fsspec.url_to_fs(url)
     except (ImportError, ValueError) as error:

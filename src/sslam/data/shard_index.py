@@ -8,7 +8,6 @@ number. The file is an uncompressed ``.npz`` of plain arrays; nothing in it is e
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +97,8 @@ class ShardIndex:
 
     def save(self, path: Path) -> None:
         """Write the index; the file appears whole or not at all."""
-        with whole(path) as partial, partial.open("wb") as file:
+        with whole(path, durable=True) as partial, partial.open("wb") as file:
             np.savez(file, **self._arrays())
-            file.flush()
-            os.fsync(file.fileno())
 
     def _arrays(self) -> dict[str, Any]:
         shards = [[shard.name, shard.size, shard.sha256] for shard in self.shards]

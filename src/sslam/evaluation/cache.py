@@ -8,7 +8,6 @@ share the folder and an interrupted one loses at most the part it was filling.
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 import zipfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip
 from sslam.data.storage import DISK
+from sslam.files import whole
 
 FORMAT = 1  # raise it when the features of the same encoder and clip would change
 CLIPS_PER_PART = 512
@@ -90,15 +90,11 @@ class FeatureCache:
         """Write what is not on the disk yet."""
         if self._folder is None or not self._fresh:
             return
-        name = uuid.uuid4().hex
-        partial = self._folder / f"{name}.partial"
-        with partial.open("wb") as file:
+        part = self._folder / f"{uuid.uuid4().hex}.npz"
+        with whole(part, durable=True) as partial, partial.open("wb") as file:
             np.savez(
                 file, keys=np.array(list(self._fresh)), vectors=np.stack([*self._fresh.values()])
             )
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._folder / f"{name}.npz")
         self._known.update(self._fresh)
         self._fresh = {}
 

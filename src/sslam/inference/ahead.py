@@ -32,26 +32,26 @@ class Failure:
 
 
 def windows_ahead(
-    clips: Sequence[Clip], cut: Cut, threads: int
+    clips: Sequence[Clip], cut: Cut, threads: int, numbers: range | None = None
 ) -> Iterator[tuple[int, Iterator[Placed[int] | Failure]]]:
     """(number of the clip, its windows) in order; a clip that breaks ends with a `Failure`.
 
-    The windows of a clip must be taken before the next clip is asked for. Memory is bounded by
-    `WINDOWS_AHEAD` windows a clip.
+    Of all clips, or of those with these ``numbers``. The windows of a clip must be taken before the
+    next clip is asked for. Memory is bounded by `WINDOWS_AHEAD` windows a clip.
 
     Raises:
         InputError: ``threads`` below 1.
     """
     if threads < 1:
         raise InputError(f"threads is {threads}; give 1 or more")
-    return _ahead(clips, cut, threads)
+    return _ahead(clips, cut, threads, range(len(clips)) if numbers is None else numbers)
 
 
 def _ahead(
-    clips: Sequence[Clip], cut: Cut, threads: int
+    clips: Sequence[Clip], cut: Cut, threads: int, wanted: range
 ) -> Iterator[tuple[int, Iterator[Placed[int] | Failure]]]:
     stop = threading.Event()
-    numbers = iter(range(len(clips)))
+    numbers = iter(wanted)
     pending: deque[tuple[int, queue.Queue[Item]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="sslam-decode") as pool:
 

@@ -11,26 +11,21 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
-from sslam.audio.io import RATE_HZ
 from sslam.data.manifest import Clip
 from sslam.errors import AudioError, InputError
-from sslam.inference.ahead import Failure, windows_ahead
-from sslam.inference.journal import Done, Journal, Settings, difference, key_of, opened, write_whole
+from sslam.files import write_bytes
+from sslam.inference.journal import Done, Journal, Settings, difference, key_of, opened
+from sslam.inference.parts import Engine, Part, Work, local_engine
 from sslam.inference.progress import Report, Watch
 from sslam.inference.rows import JobOptions, RowMaker
 from sslam.inference.tables import check_writable, write_errors, write_table
 from sslam.model.audio_model import AudioModel
-from sslam.model.recordings import Placed
 
 CHUNK_CLIPS = 64
 CHUNK_BYTES = 2**26  # what a killed job has to do again
 LONG_BYTES = 2**24  # progress inside a file is worth opening its header from here on
-DECODE_THREADS = 4
-
-Ahead = Iterator[tuple[int, Iterable[Placed[int] | Failure]]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def run_job(
     *,
     name: str = "",
     report: Report | None = None,
-    threads: int = DECODE_THREADS,
+    engine: Engine | None = None,
     overwrite: bool = False,
 ) -> JobResult:
     """Write a table with the rows of every window of ``clips``.
@@ -65,7 +60,7 @@ def run_job(
 
     Args:
         name: of the model, for the table's metadata.
-        threads: that decode ahead of the model.
+        engine: does the work; by default this process.
         overwrite: start again, whatever is there.
 
     Raises:
@@ -87,7 +82,7 @@ def run_job(
     out.parent.mkdir(parents=True, exist_ok=True)
     with opened(partial, maker.row, settings) as journal:
         found = len(journal.done)
-        _work(maker, journal, clips, threads, report)
+        _work(maker, journal, clips, engine or local_engine(), report)
         result = _finish(out, maker, settings, journal, clips, found)
         journal.remove()
     return result
@@ -134,14 +129,14 @@ def _finish(
     skipped = write_errors(errors_of(out), journal.done)
     counts = {"files": len(journal.done), "skipped": skipped, "rows": journal.rows}
     facts = {"settings": settings, "clips": _digest(clips), "result": counts}
-    write_whole(_job_of(out), json.dumps(facts, indent=2).encode() + b"\n")
+    write_bytes(_job_of(out), json.dumps(facts, indent=2).encode() + b"\n", durable=True)
     paths = [done.path for done in journal.done]
     write_table(out, journal.table(), paths, maker.labels, settings)
     return JobResult(out, errors_of(out) if skipped else None, **counts, found_done=found)
 
 
 def _work(
-    maker: RowMaker, journal: Journal, clips: Sequence[Clip], threads: int, report: Report | None
+    maker: RowMaker, journal: Journal, clips: Sequence[Clip], engine: Engine, report: Report | None
 ) -> None:
     """Commit every chunk that is not done."""
     finished = {done.key for done in journal.done}
@@ -149,9 +144,10 @@ def _work(
     sizes = [_bytes(clip) for clip in todo]
     skipped = sum(done.reason is not None for done in journal.done)
     watch = Watch(report, len(journal.done), skipped, sizes)
-    ahead = windows_ahead(todo, maker.cut, threads)
-    for chunk in _chunks(sizes):
-        failed = _Chunk(maker, journal, todo, chunk, watch).run(ahead)
+    chunks = list(_chunks(sizes))
+    made = engine(maker, Work(todo, chunks, len(journal.done)))
+    for chunk, parts in zip(chunks, made, strict=True):
+        failed = _Chunk(journal, todo, chunk, watch).take(parts)
         watch.finished(len(chunk), failed, chunk.stop)
 
 
@@ -171,7 +167,6 @@ def _chunks(sizes: Sequence[int]) -> Iterator[range]:
 class _Chunk:
     """Clips that are committed together."""
 
-    maker: RowMaker
     journal: Journal
     clips: Sequence[Clip]
     numbers: range
@@ -181,47 +176,33 @@ class _Chunk:
     first_row: dict[int, int] = field(default_factory=dict)
     duration_s: dict[int, float] = field(default_factory=dict)
 
-    def run(self, ahead: Ahead) -> int:
+    def take(self, parts: Iterable[Part]) -> int:
         """Add the rows of these clips and commit; how many clips failed."""
-        first_file = len(self.journal.done) - self.numbers.start
-        for placed, encoded in self.maker.encode(self._windows(ahead)):
-            number = placed.key
-            if not encoded.is_finite:
-                self.failed.setdefault(number, "the model gives values that are not finite for it")
-            self._drop_failed()
-            if number not in self.failed:
-                self.first_row.setdefault(number, self.journal.written)
-                from_s = self.clips[number].start_s
-                self.journal.append(self.maker.rows(placed, encoded, first_file + number, from_s))
-            self._count(placed)
-        self._drop_failed()
+        for part in parts:
+            if part.reason is not None:
+                self._drop(part.number, part.reason)
+            elif part.rows is not None:
+                self.first_row.setdefault(part.number, self.journal.written)
+                self.journal.append(part.rows)
+            self._count(part)
         self.journal.commit(self._done(number) for number in self.numbers)
         return len(self.failed)
 
-    def _windows(self, ahead: Ahead) -> Iterator[Placed[int]]:
-        for _, windows in islice(ahead, len(self.numbers)):
-            for item in windows:
-                if isinstance(item, Failure):
-                    self.failed[item.number] = item.reason
-                else:
-                    yield item
-
-    def _drop_failed(self) -> None:
+    def _drop(self, number: int, reason: str) -> None:
         """Rows come in the order of the clips, so those of a clip that broke are the last ones."""
-        for number in self.failed:
-            if (row := self.first_row.pop(number, None)) is not None:
-                self.journal.cut_back(row)
+        self.failed[number] = reason
+        if (row := self.first_row.pop(number, None)) is not None:
+            self.journal.cut_back(row)
 
-    def _count(self, placed: Placed[int]) -> None:
-        number = placed.key
-        audio_s = (placed.own_end - placed.own_start) / 2 / RATE_HZ
-        self.audio_s[number] = self.audio_s.get(number, 0.0) + audio_s
+    def _count(self, part: Part) -> None:
+        number = part.number
+        self.audio_s[number] = self.audio_s.get(number, 0.0) + part.audio_s
         share = 0.0
         if self.watch.sizes[number] >= LONG_BYTES:
             if number not in self.duration_s:
                 self.duration_s[number] = _duration_s(self.clips[number])
-            share = audio_s / self.duration_s[number] if self.duration_s[number] else 0.0
-        self.watch.heard(audio_s, number, share)
+            share = part.audio_s / self.duration_s[number] if self.duration_s[number] else 0.0
+        self.watch.heard(part.audio_s, number, share)
 
     def _done(self, number: int) -> Done:
         path, start_s, end_s = key_of(self.clips[number])

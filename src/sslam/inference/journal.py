@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
+from sslam.files import lock, write_bytes
 
 FORMAT = 1
 BLOCK_BYTES = 2**22
@@ -149,8 +150,8 @@ def opened(folder: Path, row: np.dtype[np.void], settings: Settings) -> Iterator
         InputError: a job with other settings is there, or a process is at work on it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        if not _locked(lock.fileno()):
+    with (folder / _LOCK).open("w") as file:
+        if not lock(file):
             raise InputError(f"{folder}: another process is at work there: wait for it or stop it")
         _claim(folder / _JOB, settings)
         journal = Journal(folder, row)
@@ -171,15 +172,6 @@ def difference(before: Settings, now: Settings) -> str | None:
     return None
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial-file")
-    with partial.open("wb") as file:
-        file.write(data)
-        _to_disk(file)
-    partial.replace(path)
-
-
 def _require_open(file: BinaryIO | None) -> BinaryIO:
     """The file; a journal that was not opened is a mistake of ours."""
     if file is None:
@@ -189,7 +181,7 @@ def _require_open(file: BinaryIO | None) -> BinaryIO:
 
 def _claim(job: Path, settings: Settings) -> None:
     if not job.exists():
-        write_whole(job, json.dumps({"format": FORMAT, **settings}).encode())
+        write_bytes(job, json.dumps({"format": FORMAT, **settings}).encode(), durable=True)
         return
     try:
         before = json.loads(job.read_bytes())
@@ -222,16 +214,3 @@ def _to_disk(file: BinaryIO) -> None:
 def _brief(value: object) -> str:
     text = str(value)
     return text if len(text) <= 24 else text[:12] + "…"
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether this process got the lock; it goes with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslam.errors import InputError, require_extra
-from sslam.inference.journal import Done, RowFile, Settings, write_whole
+from sslam.files import whole, write_bytes
+from sslam.inference.journal import Done, RowFile, Settings
 
 
 def vector_row(width: int) -> np.dtype[np.void]:
@@ -56,11 +56,8 @@ def write_table(
         labels: that the rows count, or that the numbers of a score vector belong to.
         settings: what made them; kept in the table's metadata.
     """
-    partial = out.with_name(out.name + ".partial-file")
-    WRITERS[out.suffix.lower()](partial, rows, paths, labels, settings)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(out)
+    with whole(out, alone=True, durable=True) as partial:
+        WRITERS[out.suffix.lower()](partial, rows, paths, labels, settings)
 
 
 def write_errors(path: Path, done: Sequence[Done]) -> int:
@@ -73,7 +70,7 @@ def write_errors(path: Path, done: Sequence[Done]) -> int:
     writer = csv.writer(lines)
     writer.writerow(["path", "reason"])
     writer.writerows([each.path, " ".join(str(each.reason).split())] for each in skipped)
-    write_whole(path, "".join(lines.text).encode("utf-8", "surrogateescape"))
+    write_bytes(path, "".join(lines.text).encode("utf-8", "surrogateescape"), durable=True)
     return len(skipped)
 
 

@@ -8,7 +8,6 @@ full disk leaves the older ones as they were.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Collection, Mapping
@@ -18,14 +17,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sslam.errors import CheckpointError
+from sslam.files import whole
+from sslam.weights.native import write_tensors
 
 FORMAT = "sslam-checkpoint-1"
 _NAME = re.compile(r"step-(\d+)\.safetensors")
-_TEMPORARY = ".partial"
 _DAMAGED = ".damaged"
 
 
@@ -52,15 +51,6 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return f"{total:08x}"
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``: afterwards it is there whole, or ``path`` is untouched.
 
@@ -74,18 +64,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "crc32": _checksum(tensors),
         "state": json.dumps(checkpoint.state),
     }
-    temporary = path.with_name(path.name + _TEMPORARY)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(tensors, temporary, metadata)
-        temporary.chmod(mode)  # safetensors makes files that only their owner can read
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with whole(path, alone=True, durable=True) as partial:
+            write_tensors(partial, tensors, metadata)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"could not write {path}: {error}; the older checkpoints are whole: make room and "
             "run the same command again"
@@ -151,7 +133,7 @@ class CheckpointFolder:
         Raises:
             CheckpointError: there are checkpoints, and all of them are damaged.
         """
-        for leftover in self.folder.glob(f"*{_TEMPORARY}"):
+        for leftover in self.folder.glob("*.partial"):  # of a process that was killed
             leftover.unlink(missing_ok=True)
         steps = self.steps()
         for step in reversed(steps):

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import yaml
 
 from sslam.data.crops import Measured
 from sslam.errors import InputError, RecipeError
-from sslam.files import write_text
+from sslam.files import lock, write_text
 from sslam.training.recipe_files import check_recipe
 
 FORMAT = "sslam-run-1"
@@ -111,7 +111,7 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"cannot use {self.path} as run folder: {error}") from error
         with file:
-            if not _lock(file):
+            if not lock(file):
                 raise InputError(f"another process is training in {self.path}: wait or stop it")
             yield
 
@@ -175,16 +175,3 @@ def _flat(value: object, key: str) -> Iterator[tuple[str, object]]:
         yield key, value
     for name, inner in items:
         yield from _flat(inner, f"{key}.{name}" if key else str(name))
-
-
-def _lock(file: TextIO) -> bool:
-    """Whether this process got the file's lock; it goes with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system: nothing to tell two runs apart by
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

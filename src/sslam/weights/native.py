@@ -156,7 +156,16 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     stored = {n: t.detach().cpu().to(dtype).contiguous() for n, t in tensors.items()}
     with whole(path) as partial:
-        partial.touch()  # with the permissions of any new file, which safetensors narrows
-        mode = partial.stat().st_mode
-        save_file(stored, partial, metadata={"format": "pt"})
-        partial.chmod(mode)
+        write_tensors(partial, stored, {"format": "pt"})
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file with the permissions of any new file, which that library narrows.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata)
+    path.chmod(mode)
