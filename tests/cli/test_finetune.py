@@ -179,6 +179,16 @@ def test_the_linear_recipe_leaves_the_encoder_alone(
             "group 'g7' is in both train and test",
         ),
         (lambda cs: [replace(c, split="train") for c in cs], "no clip is left for test"),
+        (
+            lambda cs: [replace(c, split="", group="g") for c in cs[:2]],
+            "2 clips in 1 group cannot be split into train and test",
+        ),
+        (
+            lambda cs: [
+                replace(c, group="g") if c.split == "train" else c for c in cs[:12] + cs[18:]
+            ],
+            "12 training clips in 1 group leave none to select by",
+        ),
     ],
 )
 def test_bad_labels_and_splits_are_one_line(

@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from sslam.audio.io import RATE_HZ
+from sslam.cli.main import main
 from sslam.cli.probe import Args, run
 from sslam.errors import InputError, RecipeError
 from sslam.model.audio_model import AudioModel, AudioModelConfig
@@ -171,4 +172,27 @@ def test_what_a_recipe_does_not_go_with_is_refused(manifest: Path, tmp_path: Pat
     ):
         with pytest.raises((InputError, RecipeError), match=message):
             run(Args(manifest, tmp_path / "run", model="m", **options))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.wav,,train", "b.wav,,test"], "none of the 2 clips has a label"),
+        (["a.wav,low,train", "b.wav,high,train", "c.wav,owl,test"], "class 'owl' is in test but"),
+        (["a.wav,low,train,g", "b.wav,high,train,h", "c.wav,low,test,g"], "group 'g' is in both"),
+        (["a.wav,low,,g", "b.wav,high,,g"], "2 clips in 1 group cannot be split"),
+        (["a.wav,low,train", "b.wav,high,train"], "no clip is left for test"),
+        (["a.wav,low,train", "b.wav,high,tset"], "split 'tset' is unknown"),
+    ],
+)
+def test_bad_labels_and_splits_are_one_line(
+    rows: list[str], message: str, tmp_path: Path, capsys
+) -> None:
+    tone(tmp_path / "a.wav", (300.0,), 0)
+    (tmp_path / "data.csv").write_text("\n".join(["path,labels,split,group", *rows]))
+    command = ["probe", str(tmp_path / "data.csv"), "--out", str(tmp_path / "run")]
+    assert main([*command, "--baseline", "logmel"]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.err.count("\n") == 1 and not shown.out
     assert not (tmp_path / "run").exists()
