@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,34 @@ def test_only_a_gpu_gets_page_locked_memory(
     task.close()
     wave, samples, visible, masked = pinned
     assert wave[0] == samples[0] == visible[0] == masked[0] == mini.group_clips
+
+
+@pytest.mark.parametrize("step", [0, 5])  # of stage 1 and of stage 2
+def test_nothing_of_a_step_comes_back_from_the_device(
+    step: int, mini: Recipe, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device without values, whoever asks for one fails: .item(), .cpu(), float(), a mask."""
+    plan = crop_plan(mini, measure_durations(load_clips(recordings)))
+    meta = torch.device("meta")
+    stream = task_module.stream
+    monkeypatch.setattr(task_module, "stream", lambda *key: stream(*key[:4]))  # meta draws nothing
+    monkeypatch.setattr(task_module, "autocast", lambda device: contextlib.nullcontext())
+    task = Pretraining(mini, plan, meta, print, workers=0)
+    setting = task.begin(step)
+    for losses in task.losses(step):
+        losses.total.backward()
+        assert losses.total.device == meta
+    task.close()
+    parameters = [p for _, p in trainable(task.bootstrap)]
+    assert all(p.grad is not None and p.grad.device == meta for p in parameters)
+    torch.nn.utils.clip_grad_norm_(parameters, setting.clip_norm)
+    setting.optimiser.step()
+    task.bootstrap.teacher.update(task.bootstrap.student, 0.99)
+
+
+@pytest.mark.parametrize(
+    "wait", [torch.Tensor.item, torch.Tensor.cpu, torch.Tensor.tolist, float, torch.nonzero]
+)
+def test_a_device_without_values_refuses_to_give_one(wait: Callable[..., object]) -> None:
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        wait(torch.ones((), device="meta"))
