@@ -128,7 +128,15 @@ def test_progress_ends_at_the_total(clips: list[Clip]) -> None:
 
 @pytest.mark.parametrize(
     ("pooling", "vectors"),
-    [("cls", 1), ("mean", 1), ("statistics", 2), ("segments", 10), ("auto", 11)],
+    [
+        ("cls", 1),
+        ("mean", 1),
+        ("statistics", 2),
+        ("segments", 10),
+        ("bands", 10),
+        ("grid", 82),
+        ("auto", 83),
+    ],
 )
 def test_model_features_do_not_depend_on_the_batch(
     clips: list[Clip], pooling: ProbePooling, vectors: int
@@ -146,23 +154,29 @@ def test_what_auto_offers_is_what_each_pooling_gives(clips: list[Clip]) -> None:
     for pooling, columns in everything.choices.items():
         alone = ModelFeatures(model(0), pooling)  # type: ignore[arg-type]
         np.testing.assert_array_equal(vectors[:, columns], clip_features(alone, clips).vectors)
+    small = ModelFeatures(model(0), "auto", grid=False)
+    assert set(everything.choices) - set(small.choices) == {"grid"}
+    np.testing.assert_array_equal(clip_features(small, clips).vectors, vectors[:, : small.width])
 
 
-def test_statistics_and_segments_equal_a_slow_loop(clips: list[Clip]) -> None:
+def test_the_grid_equals_a_slow_loop(clips: list[Clip]) -> None:
     wave, samples = pad_waves([clip.read() for clip in clips])
     net = model(0)
-    found = ModelFeatures(net, "segments").features(wave, samples)
+    found = ModelFeatures(net, "grid").features(wave, samples)
     with torch.inference_mode():
         encoded = net(wave, samples)
     for row, tokens, time in zip(found, encoded.patches, encoded.times.tolist(), strict=True):
         real = tokens.unflatten(0, encoded.grid)[:time].double()
-        parts = [real.mean((0, 1)), real.flatten(0, 1).std(0, correction=0)]
+        parts = [real.mean((0, 1)), real.flatten(0, 1).std(0, correction=0), *real.mean(0)]
+        segments = []
         for k in range(SEGMENTS):
             inside = [
                 t for t in range(time)
                 if (t + 1) * SEGMENTS > k * time and t * SEGMENTS < (k + 1) * time
             ]  # fmt: skip
-            parts.append(real[inside].mean((0, 1)))
+            segments.append(real[inside].mean((0, 1)))
+            parts += list(real[inside].mean(0))
+        parts = segments + parts
         torch.testing.assert_close(row, torch.cat(parts).float(), atol=1e-4, rtol=1e-4)
 
 

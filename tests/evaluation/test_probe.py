@@ -12,7 +12,14 @@ from sklearn.metrics import average_precision_score
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
 from sslam.evaluation.neighbours import TEMPERATURE, Neighbours
-from sslam.evaluation.probe import L2_GRID, LinearFitter, knn_probe, linear_probe, selection_folds
+from sslam.evaluation.probe import (
+    L2_GRID,
+    LinearFitter,
+    RidgeFitter,
+    knn_probe,
+    linear_probe,
+    selection_folds,
+)
 from sslam.evaluation.task import Task, make_task
 
 PROBES = [linear_probe, knn_probe]
@@ -94,6 +101,16 @@ def test_one_setting_needs_no_validation_and_is_taken() -> None:
     features, task = single(40, 4)
     assert linear_probe(features, task, l2=[0.5]).l2 == 0.5
     assert knn_probe(features, task, neighbours=[3]).setting == 3
+
+
+def test_ridge_equals_the_normal_equations() -> None:
+    features, task = several(80, 3, noise=1.0)
+    found = RidgeFitter(features, task.targets).scores(0.3, features)
+    standard = (features - features.mean(0)) / features.std(0)
+    mean = task.targets.mean(0)
+    left = standard.T @ standard / len(features) + 0.3 * np.eye(features.shape[1])
+    weight = np.linalg.solve(left, standard.T @ (task.targets - mean) / len(features))
+    np.testing.assert_allclose(found, standard @ weight + mean, atol=1e-5)
 
 
 @pytest.mark.parametrize("probe", PROBES)

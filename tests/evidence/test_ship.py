@@ -129,7 +129,7 @@ def test_the_card_tells_data_scores_time_and_limits(shipped: Shipment) -> None:
         "stage1 3 steps",
         "## Limits",
         "ATTRIBUTION.md",
-        "random weights, cls",
+        "random weights, chosen",
     ):
         assert needed in card
     for label in LABELS:

@@ -17,7 +17,7 @@ from sslam.files import write_text
 
 if TYPE_CHECKING:
     from sslam.data.manifest import Clip, Skipped
-    from sslam.evaluation.encoders import ClipEncoder
+    from sslam.evaluation.encoders import ClipEncoder, ModelFeatures
     from sslam.evaluation.polyphony import DegreeScore
     from sslam.evaluation.probe import ProbeResult
     from sslam.evaluation.task import Task
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Fitted = tuple[Task, ProbeResult, tuple[Skipped, ...]]
 
+_MOST_NUMBERS = 2**28  # of features held at once: 1 GiB, and a few times that while they are fitted
 Baseline = Literal["logmel", "logmel-segments"]
 _SIGNAL_STATUS = 128
 
@@ -46,9 +47,10 @@ class Args:
     baseline: Baseline | None = None
     """Probe log-mel statistics: logmel gives both forms, logmel-segments the larger one."""
 
-    pooling: Literal["auto", "cls", "mean", "statistics", "segments"] = "auto"
-    """A clip's vector: the CLS token; the mean of the patches; with their deviation; with the means
-    of 8 parts of the time. auto takes what scores best on validation, as it does for λ and k."""
+    pooling: Literal["auto", "cls", "mean", "statistics", "segments", "bands", "grid"] = "auto"
+    """A clip's vector: the CLS token; the mean of the patches; with their deviation; that and the
+    means of 8 parts of the time, of each mel band, or of all parts of all bands. auto takes what
+    scores best on validation, as it does for λ and k."""
 
     probe: Literal["linear", "knn", "attentive"] = "linear"
     """Logistic regression, nearest neighbours, or attention pooling over the patches."""
@@ -97,7 +99,7 @@ def run(args: Args) -> int:
         found = tested.task, tested.result, tested.skipped
         results.append(_show(args, str(args.model), found, len(clips)))
     else:
-        for name, encoder in _encoders(args):
+        for name, encoder in _encoders(args, len(clips)):
             results.append(_show(args, name, _fit(args, name, encoder, clips), len(clips)))
     report = {"data": str(args.data), "settings": _settings(args), "results": results}
     write_text(args.out / "results.json", json.dumps(report, indent=2) + "\n")
@@ -118,7 +120,7 @@ def _check(args: Args) -> None:
         return
     if args.baseline is not None or args.probe != "linear":
         raise InputError("--recipe trains a linear probe through a --model: give it alone")
-    if args.pooling == "segments":
+    if args.pooling in ("segments", "bands", "grid"):
         raise InputError("--recipe takes --pooling cls, mean or statistics")
 
 
@@ -154,18 +156,29 @@ def _train(args: Args, recipe: FineTuneRecipe, clips: Sequence[Clip]) -> Tested:
     )
 
 
-def _encoders(args: Args) -> Iterator[tuple[str, ClipEncoder]]:
+def _encoders(args: Args, clips: int) -> Iterator[tuple[str, ClipEncoder]]:
     """What to probe, by the name it has in the results."""
-    from sslam.evaluation.encoders import SEGMENTS, LogmelStatistics, ModelFeatures
+    from sslam.evaluation.encoders import SEGMENTS, LogmelStatistics
 
     if args.model is not None:
-        from sslam.weights.zoo import load_model
-
-        yield str(args.model), ModelFeatures(load_model(args.model).to(_device(args)), args.pooling)
+        yield str(args.model), _model_features(args, clips)
     if args.baseline == "logmel":
         yield "logmel", LogmelStatistics()
     if args.baseline is not None:
         yield "logmel-segments", LogmelStatistics(segments=SEGMENTS)
+
+
+def _model_features(args: Args, clips: int) -> ModelFeatures:
+    """``auto`` without the largest vector where all of them would not fit into memory."""
+    from sslam.evaluation.encoders import ModelFeatures
+    from sslam.weights.zoo import load_model
+
+    model = load_model(str(args.model)).to(_device(args))
+    features = ModelFeatures(model, args.pooling)
+    if args.pooling != "auto" or clips * features.width <= _MOST_NUMBERS:
+        return features
+    print(f"{clips} clips: auto leaves out --pooling grid", file=sys.stderr)
+    return ModelFeatures(model, args.pooling, grid=False)
 
 
 def _device(args: Args) -> str:

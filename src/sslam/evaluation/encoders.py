@@ -15,10 +15,11 @@ from sslam.model.audio_model import AudioModel, Features
 from sslam.model.network import Pooling
 
 SEGMENTS = 8
-ProbePooling = Pooling | Literal["segments", "auto"]
-"""Further vectors for probes: statistics with the means over 8 parts of the clip's time; and all
-that there are, side by side, of which validation chooses."""
-POOLINGS = (*get_args(Pooling), "segments", "auto")
+ProbePooling = Pooling | Literal["segments", "bands", "grid", "auto"]
+"""Further vectors for probes: statistics with the means over 8 parts of the clip's time, with the
+mean of each mel band (a row of patches), and with both and every part of every band; ``auto`` is
+all that there are, side by side, of which validation chooses."""
+POOLINGS = (*get_args(Pooling), "segments", "bands", "grid", "auto")
 
 
 class ClipEncoder(Protocol):
@@ -37,42 +38,68 @@ class ModelFeatures:
     Args:
         model: put into evaluation mode here.
         pooling: see `Pooling` and `ProbePooling`; the model's own when omitted.
+        grid: False leaves the grid, by far the largest vector, out of ``auto``.
 
     Raises:
         InputError: an unknown pooling.
     """
 
-    def __init__(self, model: AudioModel, pooling: ProbePooling | None = None) -> None:
+    def __init__(
+        self, model: AudioModel, pooling: ProbePooling | None = None, grid: bool = True
+    ) -> None:
         pooling = model.config.pooling if pooling is None else pooling
         if pooling not in POOLINGS:
             raise InputError(f"pooling '{pooling}' is unknown; give one of {', '.join(POOLINGS)}")
         model.eval()
         self.model = model
         self.pooling = pooling
+        self.grid = grid
 
     @property
     def choices(self) -> Mapping[str, slice]:
         """The vectors that validation may choose from, as columns of the features."""
         if self.pooling != "auto":
             return {self.pooling: slice(None)}
-        width = self.model.config.encoder.width
-        ends = {"cls": (0, 1), "mean": (1, 2), "statistics": (1, 3), "segments": (1, 3 + SEGMENTS)}
-        return {name: slice(low * width, high * width) for name, (low, high) in ends.items()}
+        columns = self._columns()
+        whole = columns.pop("auto")
+        return {name: each for name, each in columns.items() if each.stop <= whole.stop}
+
+    @property
+    def width(self) -> int:
+        """Numbers in the vector of a clip."""
+        columns = self._columns()[self.pooling]
+        return int(columns.stop - columns.start)
 
     def features(self, wave: Tensor, samples: Tensor) -> Tensor:
-        """(B, S), (B,) -> (B, D), (B, 2 D), or more for ``segments`` and ``auto``."""
+        """(B, S), (B,) -> (B, width)."""
         device = next(iter(self.model.parameters())).device
         with torch.inference_mode():
             found = self.model(wave.to(device), samples)
-            if self.pooling not in ("segments", "auto"):
+            if self.pooling in get_args(Pooling):
                 return found.clip(self.pooling)
-            parts = [found.clip("statistics"), *_segment_means(found)]
-            return torch.cat([found.cls, *parts] if self.pooling == "auto" else parts, dim=1)
+            return torch.cat(_every_vector(found), dim=1)[:, self._columns()[self.pooling]]
+
+    def _columns(self) -> dict[str, slice]:
+        """Where each vector lies in what `_every_vector` gives."""
+        encoder = self.model.config.encoder
+        bands = encoder.n_mels // encoder.patch
+        mean = 1 + SEGMENTS
+        ends = {
+            "cls": (0, 1),
+            "mean": (mean, mean + 1),
+            "statistics": (mean, mean + 2),
+            "segments": (1, mean + 2),
+            "bands": (mean, mean + 2 + bands),
+            "grid": (1, mean + 2 + bands + SEGMENTS * bands),
+            "auto": (0, mean + 2 + bands + SEGMENTS * bands * self.grid),
+        }
+        width = encoder.width
+        return {name: slice(low * width, high * width) for name, (low, high) in ends.items()}
 
     def fingerprint(self) -> str:
         """Of every weight, the architecture, the front end and the pooling."""
         digest = hashlib.sha256()
-        digest.update(f"{self.model.config!r} {self.pooling}".encode())
+        digest.update(f"{self.model.config!r} {self.pooling} {self.width}".encode())
         for name, value in sorted(self.model.state_dict().items()):
             if isinstance(value, Tensor):
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -116,10 +143,23 @@ class LogmelStatistics(nn.Module):
         return hashlib.sha256(settings.encode()).hexdigest()
 
 
-def _segment_means(features: Features) -> list[Tensor]:
-    """The mean of the patches in each part of a clip's time: (B, D), as often as SEGMENTS says."""
-    means = _parts(_summed(features.frames.double()), features.times, SEGMENTS)
-    return [mean.to(features.tokens) for mean in means]
+def _every_vector(features: Features) -> list[Tensor]:
+    """The CLS token, the parts of the time, mean and deviation, bands, and parts of bands.
+
+    Each (B, n D), in an order in which what is used together lies together.
+    """
+    by_band = features.patches.unflatten(1, features.grid).flatten(2)  # (B, time, mel · D)
+    summed = _summed(by_band.double())
+    cells = torch.stack(_parts(summed, features.times, SEGMENTS), dim=1).to(features.tokens)
+    bands = _mean_between(summed, torch.zeros_like(features.times), features.times)
+    segments = cells.unflatten(2, (features.grid.mel, -1)).mean(dim=2)
+    return [
+        features.cls,
+        segments.flatten(1),
+        features.clip("statistics"),
+        bands.to(features.tokens),
+        cells.flatten(1),
+    ]
 
 
 def _summed(values: Tensor) -> Tensor:

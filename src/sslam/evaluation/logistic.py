@@ -107,6 +107,15 @@ class Problem:
         table = found.x.reshape(-1, classes) * step
         return Linear(self.scaling, self.basis @ table[:-1], table[-1])
 
+    def ridge(self, l2: float) -> Linear:
+        """The minimum with squared errors in the place of ℓ, in closed form.
+
+        It ranks features much as the logistic solution does, for next to nothing.
+        """
+        mean = self.targets.mean(axis=0)
+        slope = self.rotated.T @ (self.targets - mean) / len(self.targets)
+        return Linear(self.scaling, self.basis @ (slope / (self.spread + l2)[:, None]), mean)
+
     def _prior(self) -> Floats:
         """(C,): how often each class occurs, kept off 0 and 1 by half a clip."""
         clips = len(self.targets)

@@ -82,6 +82,17 @@ class ProbeResult:
         return self.setting if self.probe == "linear" else float("nan")
 
 
+class RidgeFitter:
+    """Linear least squares, which finds out quickly what a vector is worth."""
+
+    def __init__(self, features: Floats, targets: Bools) -> None:
+        self._problem = Problem.of(features, targets, multilabel=True)
+
+    def scores(self, setting: float, features: Floats) -> Floats:
+        """(m, D) -> (m, C) at λ = ``setting``."""
+        return self._problem.ridge(setting).scores(features)
+
+
 class Fitter(Protocol):
     """One training set, ready to be fitted with any setting."""
 
@@ -152,15 +163,10 @@ def _run(
 ) -> ProbeResult:
     started = time.perf_counter()
     check_features(features, task)
-    name, setting = next(iter(choices)), settings[0]
-    if len(settings) * len(choices) > 1:
-        found = {
-            name: _choose(kind, features[:, columns], task, settings, seed)
-            for name, columns in choices.items()
-        }
-        name = max(found, key=lambda each: found[each].score)  # the first of equals
-        setting = found[name].setting
-    chosen = features[:, choices[name]]
+    name = _best_vector(kind, features, task, settings, seed, choices)
+    chosen, setting = features[:, choices[name]], settings[0]
+    if len(settings) > 1:
+        setting = _choose(kind, chosen, task, settings, seed).setting
     fitter = _fitter(kind, chosen, task, task.train, CONVERGED)
     scores = fitter.scores(setting, chosen[task.test])
     seconds = time.perf_counter() - started
@@ -232,6 +238,25 @@ def selection_folds(task: Task, seed: int) -> list[tuple[Indices, Indices]]:
     return [(task.train[fold != held], task.train[fold == held]) for held in range(count)]
 
 
+def _best_vector(
+    kind: ProbeKind,
+    features: Floats,
+    task: Task,
+    settings: Sequence[float],
+    seed: int,
+    choices: Mapping[str, slice],
+) -> str:
+    """The columns that score best on validation, each with its best setting."""
+    if len(choices) == 1:
+        return next(iter(choices))
+    quick = "ridge" if kind == "linear" else kind
+    scores = {
+        name: _choose(quick, features[:, columns], task, settings, seed).score
+        for name, columns in choices.items()
+    }
+    return max(scores, key=scores.__getitem__)  # the first of equals
+
+
 class _Chosen(NamedTuple):
     """A setting and its mean score on validation."""
 
@@ -240,7 +265,11 @@ class _Chosen(NamedTuple):
 
 
 def _choose(
-    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
+    kind: ProbeKind | Literal["ridge"],
+    features: Floats,
+    task: Task,
+    settings: Sequence[float],
+    seed: int,
 ) -> _Chosen:
     """The setting of the best mean validation score; the first of equals."""
     folds = selection_folds(task, seed)
@@ -262,8 +291,14 @@ def _choose(
 
 
 def _fitter(
-    kind: ProbeKind, features: Floats, task: Task, fit: Indices, tolerance: float
+    kind: ProbeKind | Literal["ridge"],
+    features: Floats,
+    task: Task,
+    fit: Indices,
+    tolerance: float,
 ) -> Fitter:
+    if kind == "ridge":
+        return RidgeFitter(features[fit], task.targets[fit])
     if kind == "linear":
         return LinearFitter(features[fit], task.targets[fit], task.multilabel, tolerance)
     return Neighbours(features[fit], task.targets[fit])
