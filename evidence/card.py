@@ -159,7 +159,11 @@ def scores_section(scores: Sequence[ScoreRow]) -> str:
         [
             "## Scores in full",
             "",
-            "Linear probes on frozen features, per cent, on recordings that were not trained on. "
+            "Linear probes on frozen features, per cent, on recordings that were not trained on "
+            "(but for the folds 1 to 3 of ESC-50, part of whose recordings pre-training heard "
+            "without labels). Features: the vector that `model.embed` gives, or *chosen*: the one "
+            "that validation takes, as `sslam probe` does: statistics, with parts of the time "
+            "(segments), mel bands (bands), or both (grid). "
             "Baselines: mean and deviation of the log-mel bins (logmel), and with the means of 8 "
             "parts of the time added (logmel-segments). Intervals: bootstrap over test clips.",
             "",
