@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import tyro
 
 if TYPE_CHECKING:
     from sslam.data.manifest import Clip
-    from sslam.inference.rows import JobOptions
+    from sslam.inference.rows import JobOptions, What
     from sslam.model.audio_model import AudioModel
 
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Args:
     """Name what is heard in recordings: a line for each window, or a table with --out.
 
-    The model needs classes: a fine-tuned checkpoint, such as ta012/SSLAM_AS2M_Finetuned.
+    The model needs classes: a fine-tuned checkpoint, such as ta012/SSLAM_AS2M_Finetuned. One that
+    was fine-tuned for timed events gives a line or a row for each event instead.
     """
 
     sources: Annotated[list[Path], tyro.conf.Positional]
@@ -36,7 +38,7 @@ class Args:
     """At most so many labels a window."""
 
     threshold: float = 0.0
-    """No label below this probability."""
+    """No label below this probability; of timed events: instead of the model's own thresholds."""
 
     window_s: float | None = None
     """Seconds of the windows that longer recordings are cut into; the model's own by default."""
@@ -61,6 +63,7 @@ def run(args: Args) -> int:
     """Print or write labels; 0 if every file was read, 3 if some were skipped."""
     from sslam.cli.job_bar import write_table
     from sslam.data.sources import load_clips
+    from sslam.inference.events import is_timed
     from sslam.inference.parts import local_engine
     from sslam.inference.rows import JobOptions
     from sslam.inference.tables import check_writable
@@ -70,11 +73,13 @@ def run(args: Args) -> int:
         check_writable(args.out)
     clips = load_clips(args.sources)
     model = load_model(args.model, revision=args.revision, device=args.device)
+    what: What = "events" if is_timed(model.config) else "tags"
     options = JobOptions(
-        "tags", None, args.window_s, args.hop_s, top_k=args.top_k, threshold=args.threshold
+        what, None, args.window_s, args.hop_s, top_k=args.top_k, threshold=args.threshold
     )
     if args.out is None:
-        return _print(model, clips, options, args.threads)
+        show = _print_events if what == "events" else _print
+        return show(model, clips, options, args.threads)
     engine = local_engine(args.threads)
     return write_table(model, args.model, clips, args.out, options, engine, args.overwrite)
 
@@ -94,4 +99,27 @@ def _print(model: AudioModel, clips: Sequence[Clip], options: JobOptions, thread
             continue
         tags = ", ".join(f"{tag.label} {tag.score:.2f}" for tag in found.tags)
         print(f"{path}  {found.start_s:.2f}–{found.end_s:.2f} s  {tags or '(nothing)'}", flush=True)
+    return SKIPPED_STATUS if skipped else 0
+
+
+def _print_events(
+    model: AudioModel, clips: Sequence[Clip], options: JobOptions, threads: int
+) -> int:
+    """A line for each event of a clip when the clip is done; reasons go to standard error."""
+    from sslam.cli.job_bar import SKIPPED_STATUS
+    from sslam.inference.event_rows import row_maker
+    from sslam.inference.parts import Work, local_engine
+
+    maker = row_maker(model, options)
+    skipped = 0
+    made = local_engine(threads)(maker, Work(clips, [range(len(clips))]))
+    for part in chain.from_iterable(made):
+        path = clips[part.number].path
+        if part.reason is not None:
+            skipped += 1
+            print(f"sslam: {path}: {part.reason}", file=sys.stderr)
+        for row in () if part.rows is None else part.rows:
+            label = maker.labels[row["label"]]
+            times = f"{row['start_s']:.2f}–{row['end_s']:.2f} s"
+            print(f"{path}  {times}  {label} {row['score']:.2f}", flush=True)
     return SKIPPED_STATUS if skipped else 0

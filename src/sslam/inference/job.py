@@ -16,6 +16,7 @@ from pathlib import Path
 from sslam.data.manifest import Clip
 from sslam.errors import AudioError, InputError
 from sslam.files import write_bytes
+from sslam.inference.event_rows import row_maker
 from sslam.inference.journal import Done, Journal, Settings, difference, key_of, opened
 from sslam.inference.parts import Engine, Part, Work, local_engine
 from sslam.inference.progress import Report, Watch
@@ -71,7 +72,7 @@ def run_job(
     clips = list({key_of(clip): clip for clip in clips}.values())
     if not clips:
         raise InputError("no recordings were given; give a folder, files or a manifest")
-    maker = RowMaker(model, options or JobOptions(), name)
+    maker = row_maker(model, options or JobOptions(), name)
     settings = maker.settings()
     partial = out.with_name(out.name + ".partial")
     if overwrite:

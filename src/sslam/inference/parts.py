@@ -6,7 +6,7 @@ process makes them, nor how often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -69,6 +69,8 @@ def _parts(maker: RowMaker, work: Work, ahead: Ahead, clips: int) -> Iterator[Pa
     """
     failed: dict[int, str] = {}
     told = 0
+    last: int | None = None
+    maker.closing()  # of a clip that was given up half way
 
     def windows() -> Iterator[Placed[int]]:
         for _, items in islice(ahead, clips):
@@ -84,6 +86,9 @@ def _parts(maker: RowMaker, work: Work, ahead: Ahead, clips: int) -> Iterator[Pa
             failed.setdefault(number, "the model gives values that are not finite for it")
         yield from _reasons(failed, told)
         told = len(failed)
+        if last is not None and number != last:
+            yield from _closing(maker, last, failed)
+        last = number
         from_s = work.clips[number].start_s
         rows = (
             None
@@ -92,6 +97,15 @@ def _parts(maker: RowMaker, work: Work, ahead: Ahead, clips: int) -> Iterator[Pa
         )
         yield Part(number, rows, (placed.own_end - placed.own_start) / 2 / RATE_HZ)
     yield from _reasons(failed, told)
+    if last is not None:
+        yield from _closing(maker, last, failed)
+
+
+def _closing(maker: RowMaker, number: int, failed: Mapping[int, str]) -> Iterator[Part]:
+    """The rows that a clip has at its end, if it has any."""
+    rows = maker.closing()
+    if rows is not None and number not in failed:
+        yield Part(number, rows)
 
 
 def _reasons(failed: dict[int, str], told: int) -> Iterator[Part]:

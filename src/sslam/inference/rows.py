@@ -22,15 +22,15 @@ from sslam.model.network import Pooling
 from sslam.model.recordings import Cut, Encoded, Placed, Wanted, cut_of, encode_windows
 from sslam.weights.native import fingerprint
 
-What = Literal["clip", "frames", "scores", "tags"]
+What = Literal["clip", "frames", "scores", "tags", "events"]
 
 
 @dataclass(frozen=True)
 class JobOptions:
     """What to make of every window.
 
-    ``what``: its clip vector, a vector each 160 ms, the probability of every class, or the
-    likeliest labels.
+    ``what``: its clip vector, a vector each 160 ms, the probability of every class, the likeliest
+    labels, or the timed events of its clip.
     """
 
     what: What = "clip"
@@ -52,7 +52,7 @@ class RowMaker:
         self.model, self.options = model.eval(), options
         self.cut: Cut = cut_of(model, options.window_s, options.hop_s)
         what, config = options.what, model.config
-        self._scores = what in ("scores", "tags")
+        self._scores = what in ("scores", "tags", "events")
         if self._scores and not config.labels:
             raise InputError("this model has no classes: fine-tune it, or load one that has")
         if options.top_k is not None and options.top_k < 1:
@@ -60,11 +60,11 @@ class RowMaker:
         self._wanted = Wanted(
             config.pooling if options.pooling is None or self._scores else options.pooling,
             clip=what == "clip",
-            frames=what == "frames",
-            logits=self._scores,
+            frames=what in ("frames", "events"),
+            logits=what in ("scores", "tags"),
         )
         width = len(config.labels) if what == "scores" else config.encoder.width
-        self.row: np.dtype[np.void] = tag_row() if what == "tags" else vector_row(width)
+        self.row: np.dtype[np.void] = tag_row() if what in ("tags", "events") else vector_row(width)
         self._patch_s = config.encoder.patch * HOP_SAMPLES / RATE_HZ
         self._name = name
 
@@ -115,6 +115,10 @@ class RowMaker:
         best = best_tags(scores, self.options.top_k, self.options.threshold)
         times_s = [start_s] * len(best), [end_s] * len(best)
         return self._table(file, *times_s, label=best, score=scores[best])
+
+    def closing(self) -> Rows | None:
+        """Rows of a clip that come after those of its last window; None where there are no such."""
+        return None
 
     def _table(self, file: int, starts_s: Any, ends_s: Any, **columns: Any) -> Rows:
         rows: Rows = np.empty(len(starts_s), self.row)
