@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from perf.embed import opened
-from perf.measure import Figure, in_turns, ratio
+from perf.measure import Figure, cpu_ratio, in_turns, ratio
 
 from sslam.errors import require_extra
 from sslam.integrations.int8 import compare, quantize_int8, sounds
@@ -74,6 +74,7 @@ def model_figures(name: str, turns: int) -> list[Figure]:
             ratio(times["float"], times["int8"]),
             "x",
             at_least=LEAST_TIMES,
+            note=f"processor time {cpu_ratio(times['float'], times['int8']):.2f}",
             bound=f"an 8-bit product of the runtime is {product:.2f} times as fast as a float32 "
             "one on this processor",
         ),

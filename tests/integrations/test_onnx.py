@@ -17,7 +17,6 @@ from sslam.cli.main import main
 from sslam.errors import MissingExtraError, SslamError
 from sslam.features.front_end import FrontEnd, FrontEndConfig
 from sslam.integrations import onnx as exporting
-from sslam.integrations.fused_attention import fuse_attention
 from sslam.integrations.int8 import compare, quantize_int8, sounds
 from sslam.integrations.onnx import GraphFrontEnd, export_onnx, largest_deviation, open_session
 from sslam.model.audio_model import AudioModel
@@ -95,33 +94,6 @@ def test_int8_is_like_the_float_graph_but_smaller(exported: Run) -> None:
     assert found.size < 1
     kinds = [node.op_type for node in onnx.load(str(exported.int8)).graph.node]
     assert "MatMulInteger" in kinds
-
-
-def test_int8_attends_in_one_node_a_block(model: AudioModel, exported: Run) -> None:
-    kinds = [node.op_type for node in onnx.load(str(exported.int8)).graph.node]
-    assert kinds.count("MultiHeadAttention") == model.config.encoder.depth
-    assert "Softmax" not in kinds
-
-
-def test_fused_attention_is_attention_and_sees_no_padding(
-    model: AudioModel, exported: Run, tmp_path: Path
-) -> None:
-    graph = onnx.load(str(exported.graph))
-    assert fuse_attention(graph) == model.config.encoder.depth
-    onnx.save(graph, str(tmp_path / "fused.onnx"))
-    assert largest_deviation(model, tmp_path / "fused.onnx") < 1e-4
-
-
-def test_an_unknown_attention_stays(exported: Run) -> None:
-    graph = onnx.load(str(exported.graph))
-    before = len(graph.graph.node)
-    softmax = next(node for node in graph.graph.node if node.op_type == "Softmax")
-    softmax.op_type = "Relu"
-    blocks = fuse_attention(graph)
-    assert "Relu" in [node.op_type for node in graph.graph.node]
-    assert 0 < len(graph.graph.node) < before and blocks > 0
-    del graph.metadata_props[:]
-    assert fuse_attention(graph) == 0
 
 
 def test_int8_leaves_the_front_end_alone(exported: Run) -> None:

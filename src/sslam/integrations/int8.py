@@ -12,7 +12,6 @@ import numpy as np
 
 from sslam.audio.io import RATE_HZ
 from sslam.errors import SslamError, require_extra
-from sslam.integrations.fused_attention import fuse_attention
 from sslam.integrations.onnx import EXTRA, FRONT_END, open_session, quiet
 
 _ROUNDS = 5  # timed turns of each graph; the median counts
@@ -31,11 +30,10 @@ class Comparison:
 
 
 def quantize_int8(source: str | Path, target: str | Path) -> None:
-    """Write the graph ``source`` with its weights as unsigned 8-bit numbers, for ONNX Runtime.
+    """Write the graph ``source`` with its weights as unsigned 8-bit numbers.
 
     Activations are quantised as they come. Weights are unsigned, since products of signed ones
-    overflow on CPUs without VNNI; the front end stays float32, whose quiet bands need it, and so
-    does attention, as one node a block.
+    overflow on CPUs without VNNI; the front end stays float32, whose quiet bands need it.
 
     Raises:
         SslamError: ``source`` is not a graph that `export_onnx` wrote.
@@ -50,7 +48,6 @@ def quantize_int8(source: str | Path, target: str | Path) -> None:
     ]
     if not kept:
         raise SslamError(f"{source} has no front end: give a file that `sslam export` wrote")
-    fuse_attention(graph)
     del graph.graph.value_info[:]  # the shapes noted there are wrong once types change
     target = Path(target)
     partial = target.with_name(target.name + ".partial")
@@ -62,7 +59,6 @@ def quantize_int8(source: str | Path, target: str | Path) -> None:
                 op_types_to_quantize=["MatMul", "Gemm"],
                 nodes_to_exclude=kept,
                 weight_type=quantization.QuantType.QUInt8,
-                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # after fused nodes
             )
         partial.replace(target)
     finally:
