@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import multiprocessing
@@ -16,13 +17,20 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PATIENCE_S = 240  # for a machine that does other things as well
+PATIENCE_S = 900  # for a machine that does other things as well
 CLOCKS = {"clips_per_s", "data_wait_s"}
 
 # A server that has imported torch forks the ranks: real processes, which start at once.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["sslam.cli.pretrain", "sslam.training.pretrain", "torch._dynamo", "torch.distributed.fsdp"]
+    [
+        "sslam.cli.pretrain",
+        "sslam.training.pretrain",
+        "torch._dynamo",
+        "torch.distributed.fsdp",
+        "typeguard",  # which tyro imports when it is used
+        "numpy.ctypeslib",
+    ]
 )
 RANK = """
 import os, sys, torch
@@ -38,12 +46,50 @@ COMMAND = """
 from sslam.cli.main import main
 status = main({words!r})
 """
+AT_STEP = """
+import os, signal, time
+from pathlib import Path
+from sslam.training.{module} import {owner}
+before_struck = {owner}.{method}
+def struck(self, step, *more):
+    if step == {step}:
+        {deed}
+    return before_struck(self, step, *more)
+{owner}.{method} = struck
+"""
+STRIKER = """
+import os, sys
+plan = {plan!r}
+place = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
+exec(plan.get(place, ""))
+from sslam.cli.main import main
+sys.exit(main())
+"""
+# What a step goes through, the first and the last outside and in the middle of what ranks exchange.
+MOMENTS = {
+    "begin": ("task", "Pretraining"),
+    "group_losses": ("task", "Pretraining"),
+    "end": ("task", "Pretraining"),
+    "checkpoint": ("task", "Pretraining"),
+    "_save": ("run", "Run"),
+}
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+WARN = "os.kill(os.getpid(), signal.SIGTERM)"
+
+
+def at_step(step: int, deed: str, method: str = "begin") -> str:
+    """Code that has a rank do ``deed`` when ``step`` is given to a method: at no random moment."""
+    module, owner = MOMENTS[method]
+    return AT_STEP.format(module=module, owner=owner, method=method, step=step, deed=deed)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that is free, and below those that the system gives to whoever connects meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Team:
@@ -68,11 +114,6 @@ class Team:
         for process in self.ranks:
             process.start()
 
-    def kill(self, rank: int, number: int = signal.SIGTERM) -> None:
-        pid = self.ranks[rank].pid
-        assert pid is not None
-        os.kill(pid, number)
-
     def wait(self) -> list[int]:
         """The exit status of every rank; a rank that hangs is killed and fails the test."""
         end = time.monotonic() + PATIENCE_S
@@ -93,7 +134,7 @@ def command_team(
     world: int, words: Sequence[str], folder: Path, before: Mapping[int, str] | None = None
 ) -> Team:
     """The command line on ``world`` ranks, after the code in ``before`` on some of them."""
-    lines = [f"if os.environ['RANK'] == '{r}': {code}" for r, code in (before or {}).items()]
+    lines = [f"if os.environ['RANK'] == '{r}': exec({c!r})" for r, c in (before or {}).items()]
     return Team(world, COMMAND.format(before="\n".join(lines), words=list(words)), folder)
 
 
@@ -104,9 +145,21 @@ def run_ranks(world: int, words: Sequence[str], folder: Path) -> str:
     return team.said()
 
 
-def torchrun(words: Sequence[str], options: Sequence[str], prefix: Sequence[str] = ()) -> list[str]:
-    """The words that start ``sslam`` under torchrun."""
-    return [*prefix, sys.executable, "-m", "torch.distributed.run", *options, "-m", "sslam", *words]
+def torchrun(
+    words: Sequence[str],
+    options: Sequence[str],
+    prefix: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "sslam"),
+) -> list[str]:
+    """The words that start ``sslam``, or a ``program`` that does so in its way, under torchrun."""
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    return [*prefix, *launcher, *options, *program, *words]
+
+
+def striker(path: Path, plan: Mapping[tuple[int, int], str]) -> tuple[str]:
+    """A program for `torchrun`: code that is run first, by (number of the start, rank)."""
+    path.write_text(STRIKER.format(plan=dict(plan)))
+    return (str(path),)
 
 
 def launch(words: Sequence[str], shown: Path, **env: str) -> subprocess.Popen[bytes]:
@@ -131,37 +184,6 @@ def finish(process: subprocess.Popen[bytes], shown: Path) -> int:
         raise AssertionError(f"hangs: {shown.read_text()[-3000:]}") from None
 
 
-def workers_of(launcher: int) -> dict[int, int]:
-    """Process ids of the ranks that a torchrun started, by rank."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal():
-            continue
-        try:
-            parent = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
-            pairs = (folder / "environ").read_bytes().split(b"\0")
-        except (OSError, IndexError):
-            continue
-        rank = [pair[5:] for pair in pairs if pair.startswith(b"RANK=")]
-        if parent == launcher and rank:
-            found[int(rank[0])] = int(folder.name)
-    return found
-
-
-def wait_for_steps(run: Path, count: int, process: subprocess.Popen[bytes] | Team) -> None:
-    """Until the run has logged ``count`` steps, or is over."""
-    path, end = run / "metrics.jsonl", time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        over = (
-            process.poll() is not None
-            if isinstance(process, subprocess.Popen)
-            else not all(rank.is_alive() for rank in process.ranks)
-        )
-        if over or (path.exists() and path.read_bytes().count(b"\n") >= count):
-            return
-        time.sleep(0.005)
-
-
 def metrics(run: Path) -> list[dict[str, object]]:
     """The metrics of a run without what a clock measured."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
@@ -180,8 +202,3 @@ def assert_same_run(run: Path, other: Path, relative: float = 1e-6) -> None:
                 assert math.isclose(got, value, rel_tol=relative, abs_tol=1e-9), (name, got, value)
             else:
                 assert got == value, name
-
-
-def moments(count: int, first: int, last: int, seed: int) -> list[int]:
-    """``count`` different steps to strike at, ascending."""
-    return sorted(random.Random(seed).sample(range(first, last), count))

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from sslam.training.checkpoint import read_checkpoint
+from sslam.cli.main import main
+from sslam.data.pack import pack
+from sslam.data.shards import open_shards
+from sslam.data.sources import load_clips
+from sslam.training.checkpoint import CheckpointFolder, read_checkpoint
 
-from .conftest import STEPS, Setup
-from .processes import assert_same_run, command_team, metrics, run_ranks, wait_for_steps
+from ..conftest import MINI
+from .conftest import RECIPE, STEPS, Setup
+from .processes import (
+    DIE,
+    MOMENTS,
+    WARN,
+    assert_same_run,
+    at_step,
+    command_team,
+    metrics,
+    run_ranks,
+)
 
 
 @pytest.mark.parametrize("world", [2, 4])
@@ -47,14 +63,11 @@ def test_a_run_goes_on_with_any_number_of_ranks(setup: Setup, tmp_path: Path) ->
 
 def test_a_warning_to_one_rank_stops_all_with_a_checkpoint(setup: Setup, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    team = command_team(2, setup.words(run), tmp_path)
-    wait_for_steps(run, 3, team)
-    team.kill(1, signal.SIGTERM)
+    team = command_team(2, setup.words(run), tmp_path, {1: at_step(3, WARN)})
     assert team.wait() == [128 + signal.SIGTERM] * 2, team.said()
-    done = len(metrics(run))
-    assert 3 <= done < STEPS
-    assert (run / "checkpoints" / f"step-{done:09d}.safetensors").exists()
-    assert f"stopped after step {done}" in team.said()
+    assert len(metrics(run)) == 4
+    assert (run / "checkpoints" / "step-000000004.safetensors").exists()
+    assert "stopped after step 4" in team.said()
     run_ranks(2, setup.words(run), tmp_path)
     assert_same_run(run, setup.unbroken)
 
@@ -100,9 +113,7 @@ def test_a_full_disk_costs_one_line_and_no_checkpoint(setup: Setup, tmp_path: Pa
 
 def test_a_rank_that_dies_takes_nobody_hostage(setup: Setup, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    team = command_team(4, setup.words(run), tmp_path)
-    wait_for_steps(run, 3, team)
-    team.kill(2, signal.SIGKILL)
+    team = command_team(4, setup.words(run), tmp_path, {2: at_step(3, DIE, "group_losses")})
     states = team.wait()
     assert states[2] == -signal.SIGKILL
     assert all(state == 2 for rank, state in enumerate(states) if rank != 2), team.said()
@@ -140,3 +151,43 @@ def test_ranks_with_other_recordings_are_refused(setup: Setup, tmp_path: Path) -
     team = command_team(2, words, tmp_path, moves)
     assert team.wait() == [2, 2], team.said()
     assert "rank 1 finds 9 clips where rank 0 finds 10" in team.said()
+
+
+def test_a_missing_shard_is_left_out_and_hangs_nobody(setup: Setup, tmp_path: Path) -> None:
+    shards, run = tmp_path / "shards", tmp_path / "run"
+    packed = pack(load_clips(setup.clips), shards, shard_bytes=60_000)
+    assert packed.shards > 2
+    index = open_shards(shards).reader.index
+    lost = int((index.shard == 1).sum())
+    (shards / index.shards[1].name).unlink()
+    here = Setup(shards, setup.recipe, tmp_path)
+    said = run_ranks(2, here.words(run), tmp_path)
+    assert said.count("left out") == said.count("its shard cannot be read") == lost
+    assert metrics(run)[-1]["skipped"] == lost
+    assert said.count("finished") == 1
+
+
+KILLS = 10
+LONGER = RECIPE | {
+    "groups": 2,
+    "stages": [stage | {"steps": KILLS + 1, "warmup_steps": 1} for stage in MINI["stages"]],
+}
+
+
+def test_ten_kills_cost_nothing(setup: Setup, tmp_path: Path) -> None:
+    """Of any rank, in any step, at any point of it: what is learnt is what a run alone learns."""
+    recipe, rng, run = tmp_path / "recipe.yaml", random.Random(0), tmp_path / "run"
+    recipe.write_text(yaml.safe_dump(LONGER))
+    here = Setup(setup.clips, recipe, tmp_path / "unbroken")
+    assert main(here.words(here.unbroken)) == 0
+    for number in range(KILLS):
+        reached = max(CheckpointFolder(run / "checkpoints", 1).steps(), default=0)
+        rank, moment = rng.randrange(2), rng.choice([*MOMENTS])
+        save = min(reached // 2 * 2 + 2, KILLS + 1 if reached < KILLS + 1 else 2 * KILLS + 2)
+        step = save if moment in ("checkpoint", "_save") else reached + rng.randrange(3)
+        before = {rank: at_step(step, DIE, moment)}
+        team = command_team(2, here.words(run), tmp_path / f"{number}", before)
+        states = team.wait()
+        assert (states[rank], states[1 - rank]) == (-signal.SIGKILL, 2), team.said()
+    run_ranks(2, here.words(run), tmp_path / "last")
+    assert_same_run(run, here.unbroken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import time
@@ -13,64 +12,48 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import STEPS, Setup
+from .conftest import Setup
 from .processes import (
+    DIE,
+    PATIENCE_S,
     assert_same_run,
+    at_step,
     finish,
     free_port,
     launch,
     metrics,
-    moments,
+    striker,
     torchrun,
-    wait_for_steps,
-    workers_of,
 )
 
-KILLS = 3
+# To the launcher, as a machine is warned; and until the word has come back to this rank.
+WARN_MACHINE = (
+    "os.kill(os.getppid(), signal.SIGTERM); "
+    "[time.sleep(0.01) for _ in iter(lambda: signal.getsignal(15).__self__.received, 15)]"
+)
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_killed_ranks_come_back_and_nothing_is_lost(
-    setup: Setup, tmp_path: Path, seed: int
-) -> None:
+def test_killed_ranks_come_back_and_nothing_is_lost(setup: Setup, tmp_path: Path) -> None:
     run, shown = tmp_path / "run", tmp_path / "shown"
-    options = ["--nproc-per-node", "2", "--max-restarts", "9", "--master-port", str(free_port())]
-    job = launch(torchrun(setup.words(run), ["--monitor-interval", "0.2", *options]), shown)
-    rng, struck = random.Random(seed), 0
-    done = 0
-    for target in moments(KILLS, 2, STEPS - 3, seed):
-        wait_for_steps(run, max(target, done + 1), job)
-        done = len(metrics(run))
-        victims = workers_of(job.pid)
-        if len(victims) == 2:
-            os.kill(victims[rng.randrange(2)], signal.SIGKILL)
-            struck += 1
-            wait_for_others(job, set(victims.values()))
+    plan = {(0, 1): at_step(4, DIE, "group_losses"), (1, 0): at_step(8, DIE, "_save")}
+    options = ["--nproc-per-node", "2", "--max-restarts", "2", "--master-port", str(free_port())]
+    options += ["--monitor-interval", "0.2"]
+    program = striker(tmp_path / "striker.py", plan)
+    job = launch(torchrun(setup.words(run), options, program=program), shown)
     assert finish(job, shown) == 0, shown.read_text()[-3000:]
-    assert struck >= 2
-    assert "going on after step" in shown.read_text()
+    for step in (4, 6):  # the checkpoints before the steps it died in
+        assert f"going on after step {step} " in shown.read_text()
     assert_same_run(run, setup.unbroken)
-
-
-def wait_for_others(job: subprocess.Popen[bytes], before: set[int]) -> None:
-    """Until the ranks have been replaced, or the job is over."""
-    for _ in range(4000):
-        now = set(workers_of(job.pid).values())
-        if job.poll() is not None or (len(now) == 2 and not now & before):
-            return
-        time.sleep(0.02)
 
 
 def test_a_warning_to_the_machine_saves_first(setup: Setup, tmp_path: Path) -> None:
     run, shown = tmp_path / "run", tmp_path / "shown"
     options = ["--nproc-per-node", "2", "--max-restarts", "3", "--master-port", str(free_port())]
-    job = launch(torchrun(setup.words(run), options), shown)
-    wait_for_steps(run, 3, job)
-    job.send_signal(signal.SIGTERM)
+    program = striker(tmp_path / "striker.py", {(0, 0): at_step(3, WARN_MACHINE)})
+    job = launch(torchrun(setup.words(run), options, program=program), shown)
     assert finish(job, shown) != 0
-    done = len(metrics(run))
-    assert 3 <= done < STEPS
-    assert (run / "checkpoints" / f"step-{done:09d}.safetensors").exists(), shown.read_text()
+    assert len(metrics(run)) == 4, shown.read_text()
+    assert (run / "checkpoints" / "step-000000004.safetensors").exists(), shown.read_text()
 
 
 @dataclass(frozen=True)
@@ -114,6 +97,13 @@ def nodes() -> Iterator[tuple[str, list[Node]]]:
             ip("netns", "del", name)
 
 
+def wait_for(path: Path, job: subprocess.Popen[bytes]) -> None:
+    """Until there is such a file, or the job is over."""
+    end = time.monotonic() + PATIENCE_S
+    while not path.exists() and job.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_two_nodes_train_one_model_and_survive_a_cut(
     setup: Setup, tmp_path: Path, nodes: tuple[str, list[Node]]
 ) -> None:
@@ -121,23 +111,29 @@ def test_two_nodes_train_one_model_and_survive_a_cut(
     run, port = tmp_path / "run", free_port()
     shown = [tmp_path / f"node{number}" for number in range(2)]
 
-    def begin(number: int) -> subprocess.Popen[bytes]:
+    def begin(
+        number: int, *more: str, program: tuple[str, ...] = ("-m", "sslam")
+    ) -> subprocess.Popen[bytes]:
         node = pair[number]
         options = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number)]
         options += ["--master-addr", address, "--master-port", str(port), "--max-restarts", "0"]
-        words = torchrun(setup.words(run, "--timeout-s", "20"), options, node.prefix)
+        words = torchrun(setup.words(run, *more), options, node.prefix, program)
         return launch(words, shown[number], **node.env)
 
-    jobs = [begin(number) for number in range(2)]
-    wait_for_steps(run, 3, jobs[0])
+    reached, cut = tmp_path / "reached", tmp_path / "cut"
+    pause = f"Path({str(reached)!r}).touch(); "
+    pause += f"[time.sleep(0.01) for _ in iter(Path({str(cut)!r}).exists, True)]"
+    program = striker(tmp_path / "striker.py", {(0, 0): at_step(3, pause)})
+    jobs = [begin(number, "--timeout-s", "20", program=program) for number in range(2)]
+    wait_for(reached, jobs[0])
     if pair[1].link:
         assert ip(*pair[1].link, "down")
     else:
         os.killpg(jobs[1].pid, signal.SIGKILL)
+    cut.touch()
     states = [finish(job, path) for job, path in zip(jobs, shown, strict=True)]
     assert all(states), "a node went on without the other"
-    done = len(metrics(run))
-    assert 3 <= done < STEPS
+    assert len(metrics(run)) == 3
     if pair[1].link:
         assert ip(*pair[1].link, "up")
     jobs = [begin(number) for number in range(2)]
