@@ -230,15 +230,15 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "run"
-    real = checkpoint_module.save_file
+    real = checkpoint_module.write_tensors
 
-    def full_after_two(tensors: object, path: Path, metadata: object) -> None:
+    def full_after_two(path: Path, tensors: object, metadata: object) -> None:
         if "000000004" in path.name:
             path.write_bytes(b"half of it")
             raise OSError(28, "No space left on device")
-        real(tensors, path, metadata)
+        real(path, tensors, metadata)
 
-    monkeypatch.setattr(checkpoint_module, "save_file", full_after_two)
+    monkeypatch.setattr(checkpoint_module, "write_tensors", full_after_two)
     with pytest.raises(CheckpointError, match="No space left"):
         go(recordings, out, mini)
     assert [path.stem for path in (out / "checkpoints").iterdir()] == ["step-000000002"]
