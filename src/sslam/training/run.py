@@ -6,16 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import torch
-
-from sslam.errors import CheckpointError, CollapseError, SslamError
+from sslam.errors import CollapseError, SslamError
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.training.checkpoint import Checkpoint, CheckpointFolder
+from sslam.training.course import (
+    own_checkpoint,
+    run_to_end,
+    say_going_on,
+    signal_of,
+    state_of,
+    writing_to,
+)
 from sslam.training.export import export_student, student_model
 from sslam.training.guard import CollapseGuard, DivergedError
 from sslam.training.initial import initialise
 from sslam.training.log import Log
-from sslam.training.loop import Hooks, train
+from sslam.training.loop import Hooks
 from sslam.training.ranks import FollowedError
 from sslam.training.run_folder import RunFolder
 from sslam.training.stopping import Ending, Limits, Signals
@@ -67,25 +73,12 @@ class Run:
             self._finish(start)
             return Outcome(start, self.recipe.steps, Ending.FINISHED)
         try:
-            step, ending = train(self.task, start, self._hooks(limits, signals))
+            step, ending = run_to_end(self.task, start, self._hooks(limits, signals))
         except (CollapseError, DivergedError) as error:  # met by all processes at once
-            self.log.note(f"stopped: {error}")
             raise error if self.ranks.leads else FollowedError(str(error)) from error
-        except SslamError as error:
-            self.log.note(f"stopped: {error}")
-            raise
-        finally:
-            self.task.close()
         if ending is Ending.FINISHED:
             self._finish(step)
-        else:
-            self.log.say(
-                f"stopped after step {step} of {self.recipe.steps}: the run {ending.value}; "
-                "the same command goes on from here"
-            )
-        return Outcome(
-            step, self.recipe.steps, ending, signals.received if ending is Ending.SIGNAL else None
-        )
+        return Outcome(step, self.recipe.steps, ending, signal_of(ending, signals))
 
     def _hooks(self, limits: Limits, signals: Signals) -> Hooks:
         return Hooks(
@@ -109,7 +102,7 @@ class Run:
 
     def _restore(self, init: str | None) -> int:
         """Put the newest checkpoint back, or the weights to start from; the steps done."""
-        found = self.ranks.lead(self._own_checkpoint)
+        found = self.ranks.lead(lambda: own_checkpoint(self.checkpoints, self.run, self.log.say))
         checkpoint = self.ranks.share_checkpoint(found)
         if checkpoint is None:
             if init is not None:
@@ -119,30 +112,16 @@ class Run:
         self.task.restore(checkpoint)
         self.guard.averages = dict(checkpoint.state["guard"])
         self.guard.peaks = dict(checkpoint.state.get("peaks", {}))
-        if checkpoint.step < self.recipe.steps:
-            self.log.say(f"going on after step {checkpoint.step} of {self.recipe.steps}")
+        say_going_on(checkpoint.step, self.recipe.steps, self.log.say)
         return checkpoint.step
-
-    def _own_checkpoint(self) -> Checkpoint | None:
-        checkpoint = self.checkpoints.latest(self.log.say)
-        if checkpoint is not None and checkpoint.state.get("run") != self.run:
-            raise CheckpointError(
-                f"{self.checkpoints.path(checkpoint.step)} comes from another run: take it away"
-            )
-        return checkpoint
 
     def _is_due(self, step: int) -> bool:
         return step % self.recipe.checkpoint_every == 0 or step in self.recipe.stage_ends
 
     def _save(self, step: int) -> None:
         """A checkpoint, and the student as a model of its own."""
-        state = {
-            "run": self.run,
-            "guard": self.guard.averages,
-            "peaks": self.guard.peaks,
-            "sslam": version("sslam"),
-            "torch": torch.__version__,
-        }
+        guard = {"guard": self.guard.averages, "peaks": self.guard.peaks}
+        state = state_of(self.run) | guard
         self.task.require_replicas(step)
         checkpoint = self.task.checkpoint(step, state)
         self.ranks.lead(lambda: self._write(checkpoint))
@@ -150,7 +129,7 @@ class Run:
     def _write(self, checkpoint: Checkpoint) -> None:
         step = checkpoint.step
         self.log.sync()
-        try:
+        with writing_to(self.folder.path):
             # The models first: should the run die in between, it makes them again.
             config = self._model_config(step)
             export_student(self.folder.model, checkpoint, config)
@@ -159,11 +138,6 @@ class Run:
                 target = self.folder.stages / name
                 export_student(target, checkpoint, config, with_pretraining=True)
             self.checkpoints.save(checkpoint)
-        except OSError as error:
-            raise CheckpointError(
-                f"could not write the model to {self.folder.path}: {error}; make room and run the "
-                "same command again"
-            ) from error
 
     def _probe(self, step: int) -> Mapping[str, float]:
         """Further figures after ``step`` steps, of the student as a model, where they are due."""

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import torch
 
-from sslam.errors import CheckpointError, InputError, SslamError
+from sslam.errors import InputError
 from sslam.model.audio_model import AudioModel
 from sslam.model.device import pick_device
 from sslam.training.checkpoint import CheckpointFolder
+from sslam.training.course import (
+    own_checkpoint,
+    run_to_end,
+    say_going_on,
+    signal_of,
+    state_of,
+    writing_to,
+)
 from sslam.training.finetune.model import build_model, with_training
 from sslam.training.finetune.recipe import FineTuneRecipe
 from sslam.training.finetune.recipe_files import check_finetune_recipe
@@ -20,7 +28,7 @@ from sslam.training.finetune.targets import TuningData, check_events
 from sslam.training.finetune.task import STAGE, Evaluate, FineTuning
 from sslam.training.guard import CollapseGuard, GuardConfig
 from sslam.training.log import RunLog
-from sslam.training.loop import Hooks, train
+from sslam.training.loop import Hooks
 from sslam.training.run_folder import AnyRecipe, Corpus, RunFolder
 from sslam.training.stopping import Ending, Limits, Signals
 from sslam.weights.native import fingerprint, save_folder
@@ -121,20 +129,9 @@ class _Run:
             min_target_var=0, min_prediction_var=0, warmup_steps=self.task.planned + 1
         )
         hooks = Hooks(limits, signals, CollapseGuard(never), self.log, self._is_due, self._save)
-        try:
-            step, ending = train(self.task, start, hooks)
-        except SslamError as error:
-            self.log.note(f"stopped: {error}")
-            raise
-        finally:
-            self.task.close()
+        step, ending = run_to_end(self.task, start, hooks)
         if ending is Ending.FINISHED:
             self._finish(step)
-        else:
-            self.log.say(
-                f"stopped after step {step} of {self.task.steps}: the run {ending.value}; "
-                "the same command goes on from here"
-            )
         best = self.task.best
         return Tuned(
             step,
@@ -143,21 +140,16 @@ class _Run:
             self.folder.model,
             best.step if best.figures else None,
             best.figures,
-            signals.received if ending is Ending.SIGNAL else None,
+            signal_of(ending, signals),
         )
 
     def _restore(self) -> int:
         """Put the newest checkpoint back; the steps done."""
-        checkpoint = self.checkpoints.latest(self.log.say)
+        checkpoint = own_checkpoint(self.checkpoints, self.run, self.log.say)
         if checkpoint is None:
             return 0
-        if checkpoint.state.get("run") != self.run:
-            raise CheckpointError(
-                f"{self.checkpoints.path(checkpoint.step)} comes from another run: take it away"
-            )
         self.task.restore(checkpoint)
-        if checkpoint.step < self.task.steps:
-            self.log.say(f"going on after step {checkpoint.step} of {self.task.steps}")
+        say_going_on(checkpoint.step, self.task.steps, self.log.say)
         return checkpoint.step
 
     def _is_due(self, done: int) -> bool:
@@ -166,15 +158,9 @@ class _Run:
     def _save(self, done: int) -> None:
         """The model to keep, then the checkpoint: should the run die between, it makes both."""
         self.log.sync()
-        state = {"run": self.run, "sslam": version("sslam"), "torch": torch.__version__}
-        try:
+        with writing_to(self.folder.path):
             self._export(done)
-            self.checkpoints.save(self.task.checkpoint(done, state))
-        except OSError as error:
-            raise CheckpointError(
-                f"could not write the model to {self.folder.path}: {error}; make room and run the "
-                "same command again"
-            ) from error
+            self.checkpoints.save(self.task.checkpoint(done, state_of(self.run)))
 
     def _export(self, done: int) -> None:
         recipe, best = self.task.recipe, self.task.best
