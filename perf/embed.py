@@ -82,7 +82,7 @@ def figures(quick: bool, case: Case = Case()) -> list[Figure]:
     """Clips a second of both, and their ratio; the model has one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    found = job_figures(case, 3 if quick else 9)
+    found = job_figures(case, 2 if quick else 9)
     torch.set_num_threads(before)
     return found
 

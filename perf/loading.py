@@ -1,6 +1,6 @@
 """Training on files that are read and decoded beside it, against training on clips in memory.
 
-    python perf/loading.py [--quick] [--recipe micro] [--workers 1]
+    python perf/loading.py [--quick] [--recipe sslam-tiny] [--workers 1]
 
 Both are the package's own steps with the same recipe and take turns, step by step. A step reads one
 step ahead while it computes, so that no turn is paid for by another.
@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from perf.embed import write_flacs
+from perf.embed import FILE_HZ, write_flacs
 from perf.measure import Figure, in_turns, ratio
 
 from sslam.data.batches import WaveBatch
@@ -45,7 +45,7 @@ class InMemory(Pretraining):
         return self.held
 
 
-def figures(quick: bool, recipe_name: str = "micro", workers: int = 1) -> list[Figure]:
+def figures(quick: bool, recipe_name: str = "sslam-tiny", workers: int = 1) -> list[Figure]:
     """Clips a second from files and from memory, and their ratio."""
     recipe, device = load_recipe(recipe_name, ()), torch.device("cpu")
     with tempfile.TemporaryDirectory(prefix="sslam-perf-") as folder:
@@ -62,8 +62,7 @@ def figures(quick: bool, recipe_name: str = "micro", workers: int = 1) -> list[F
                     name: lambda name=name: take_step(tasks[name], next(steps[name]))  # type: ignore[misc]
                     for name in tasks
                 },
-                turns=9 if quick else 31,
-                warm=2,
+                turns=5 if quick else 15,
             )
         finally:
             for task in tasks.values():
@@ -78,7 +77,8 @@ def figures(quick: bool, recipe_name: str = "micro", workers: int = 1) -> list[F
             share,
             "%",
             at_least=LEAST_SHARE,
-            bound="decoding and resampling, which share the cores with the step",
+            note=f"stereo at {FILE_HZ / 1000:g} kHz",
+            bound="decoding and resampling share the cores with the step",
         ),
     ]
 
@@ -86,7 +86,7 @@ def figures(quick: bool, recipe_name: str = "micro", workers: int = 1) -> list[F
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer turns")
-    parser.add_argument("--recipe", default="micro")
+    parser.add_argument("--recipe", default="sslam-tiny")
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     for figure in figures(args.quick, args.recipe, args.workers):
