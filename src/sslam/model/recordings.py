@@ -161,6 +161,7 @@ def encode_windows(
             waves = [pool[number].window.wave for number in batch]
             encoded.update(zip(batch, encode_batch(network, waves, wanted), strict=True))
         yield from ((placed, encoded[number]) for number, placed in enumerate(pool))
+        pool.clear()  # before the next one is read: two would be in memory
 
 
 @torch.inference_mode()
