@@ -151,6 +151,10 @@ def test_a_finished_run_is_scored_with_other_thresholds_without_training(
     assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
     loud = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[-8:])
     assert 0 < float(loud["segment_f1_micro"]) < 1  # everything sounds all the time
+    changes[-2:] = ["selection.by=last", "events.median=3"]
+    assert finetune(data, model, tmp_path / "last", "--recipe", "events", changes=changes) == 0
+    facts = load_folder(tmp_path / "last" / "model").config.training["events"]
+    assert not {0.5, 0.9} & set(facts["thresholds"].values())  # chosen on the split all the same
     changes[-2] = "events.threshold=1.5"
     assert finetune(data, model, out, "--recipe", "events", changes=changes) == 2
     assert "events.threshold" in capsys.readouterr().err

@@ -81,6 +81,8 @@ def tune_and_test(
     data = tuning_data(task, clips, recipe, seed)
     if recipe.target == "frames":
         check_events([clips[row] for row in task.test])
+        if len(task.valid):
+            check_events([clips[row] for row in task.valid])
     step_s = patch_seconds(base.config.encoder.patch)
     started = time.perf_counter()
     evaluate = _evaluator(task, recipe, step_s)
@@ -153,7 +155,7 @@ class _Test:
     """The kept model of a finished run, and what to hear with it."""
 
     task: Task
-    data: TuningData
+    valid: Sequence[Clip]  # to choose thresholds on
     recipe: FineTuneRecipe
     model: AudioModel
     folder: Path
@@ -189,11 +191,10 @@ class _Test:
         return decoding
 
     def _chosen(self, step_s: float) -> tuple[float, ...]:
-        clips = self.data.valid.clips
-        if not clips:
+        if not self.valid:
             return (THRESHOLD,) * len(self.task.classes)
-        found = self.scores(clips)
-        known = heard([clips[index] for index in found.kept], found.scores)
+        found = self.scores(self.valid)
+        known = heard([self.valid[index] for index in found.kept], found.scores)
         return choose_thresholds(known, self.task.classes, step_s, self.recipe.events.median)
 
 
@@ -208,7 +209,9 @@ def _test(
     seed: int,
 ) -> Tested:
     model = load_folder(tuned.model).to(pick_device(device))
-    test = _Test(task, data, recipe, model, tuned.model)
+    # Clips of split valid serve here also where the last weights are kept whatever they score.
+    valid = data.valid.clips or [clips[row] for row in task.valid]
+    test = _Test(task, valid, recipe, model, tuned.model)
     tested = [clips[row] for row in task.test]
     found = test.scores(tested)
     detection = test.detection(tested, found, seed)
