@@ -7,6 +7,7 @@ is that of a job in one process.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -42,11 +43,13 @@ def ray_engine(
         threads: that decode ahead of the model, in each actor.
 
     Raises:
-        InputError: ``workers`` below 1, or a single GPU is named.
+        InputError: ``workers`` or ``threads`` below 1, or a single GPU is named.
         MissingExtraError: Ray is not installed.
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; give 1 or more")
+    if threads < 1:
+        raise InputError(f"threads is {threads}; give 1 or more")
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device}: on a cluster give auto, cpu or cuda")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -90,6 +93,7 @@ def _dataset(
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     there = ray.cluster_resources()
     on_gpu = device == "cuda" or (device == "auto" and there.get("GPU", 0) >= 1)
     kind = "GPU" if on_gpu else "CPU"
