@@ -148,11 +148,12 @@ def _every_vector(features: Features) -> list[Tensor]:
 
     Each (B, n D), in an order in which what is used together lies together.
     """
-    by_band = features.patches.unflatten(1, features.grid).flatten(2)  # (B, time, mel · D)
+    clips, mel = len(features.tokens), features.grid.mel
+    by_band = features.patches.reshape(clips, features.grid.time, -1)  # (B, time, mel · D)
     summed = _summed(by_band.double())
     cells = torch.stack(_parts(summed, features.times, SEGMENTS), dim=1).to(features.tokens)
     bands = _mean_between(summed, torch.zeros_like(features.times), features.times)
-    segments = cells.unflatten(2, (features.grid.mel, -1)).mean(dim=2)
+    segments = cells.reshape(clips, SEGMENTS, mel, -1).mean(dim=2)
     return [
         features.cls,
         segments.flatten(1),
