@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-CPU_TOKENS = 1024  # of a piece: enough rows for a matrix product, few enough for a cache
+CPU_TOKENS = 640  # of a piece: enough rows for a matrix product, few enough for a cache
 
 
 WHOLE_GROUP = 0
