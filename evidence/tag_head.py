@@ -136,10 +136,11 @@ def train_tag_head(model: AudioModel, scenes: Sequence[Clip], cache: Path | None
     best: tuple[float, Pooling, float] | None = None
     known: dict[Pooling, tuple[np.ndarray, Task]] = {}
     fitted = [clip for clip in scenes if clip.split != "test"]
+    encoder = ModelFeatures(model, "auto", grid=False)
+    features = clip_features(encoder, fitted, cache=cache)
+    task = make_task(_as_tested([fitted[k] for k in features.kept.tolist()]), "multi")
     for pooling in POOLINGS:
-        features = clip_features(ModelFeatures(model, pooling), fitted, cache=cache)
-        task = make_task(_as_tested([fitted[k] for k in features.kept.tolist()]), "multi")
-        known[pooling] = normalised(features.vectors), task
+        known[pooling] = normalised(features.vectors[:, encoder.choices[pooling]]), task
         for l2, score in _validate(*known[pooling]):
             if best is None or score > best[0]:
                 best = (score, pooling, l2)
