@@ -16,7 +16,8 @@ from sslam.integrations.hear import (
     get_timestamp_embeddings,
     load_model,
 )
-from sslam.model.audio_model import AudioModel
+from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.model.config import EncoderConfig
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,13 @@ def test_attributes(hear: HearModel) -> None:
     assert hear.sample_rate == 16_000
     assert hear.scene_embedding_size == hear.timestamp_embedding_size == 32
     assert hear.hop_ms == 40
+
+
+def test_a_sounds_vector_is_as_long_as_the_pooling_makes_it() -> None:
+    encoder = EncoderConfig(width=16, depth=1, heads=2)
+    hear = HearModel(AudioModel(AudioModelConfig(encoder=encoder, pooling="statistics")).eval())
+    assert hear.scene_embedding_size == 32 and hear.timestamp_embedding_size == 16
+    assert get_scene_embeddings(_noise(2, 8_000), hear).shape == (2, 32)
 
 
 @pytest.mark.parametrize("samples", [17_120, 15_760, 31_680, 64_000, 2_560, 2_959])

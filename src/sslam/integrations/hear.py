@@ -18,6 +18,7 @@ from sslam.audio.io import RATE_HZ
 from sslam.errors import InputError
 from sslam.features.logmel import FRAME_SAMPLES, HOP_SAMPLES
 from sslam.model.audio_model import AudioModel
+from sslam.model.network import vector_width
 from sslam.weights import zoo
 
 SHIFTS = 4  # a vector every 160 / 4 = 40 ms
@@ -38,7 +39,7 @@ class HearModel(nn.Module):
             raise InputError(f"shifts is {shifts}; give a number that divides {patch_samples}")
         self.model = model
         self.sample_rate = RATE_HZ
-        self.scene_embedding_size = model.config.encoder.width
+        self.scene_embedding_size = vector_width(model.config.pooling, model.config.encoder.width)
         self.timestamp_embedding_size = model.config.encoder.width
         self.patch_samples = patch_samples
         self.hop_samples = patch_samples // shifts
