@@ -17,6 +17,7 @@ from tests.weights.foreign import finetuned, pretrained
 from sslam.cli.job_bar import duration, line_of
 from sslam.cli.main import main
 from sslam.inference.progress import Progress
+from sslam.model.network import Pooling
 from sslam.weights.fairseq import read_fairseq, write_fairseq
 from sslam.weights.hub import read_published, write_published
 from sslam.weights.native import load_pretraining
@@ -52,15 +53,16 @@ def test_embed_writes_a_table_and_says_how_it_went(
     assert "5 of the files were done before" in capsys.readouterr().out
 
 
-def test_embed_takes_pooling_and_what(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pooling", ["cls", "mean", "statistics"])
+def test_embed_takes_pooling_and_what(model: Path, tmp_path: Path, pooling: Pooling) -> None:
     (path,) = write_sounds(tmp_path / "in", 1)
     net = load_model(model)
     common = (path, "--model", model, "--device", "cpu")
-    assert run("embed", *common, "--out", tmp_path / "a.npz", "--pooling", "mean") == 0
+    assert run("embed", *common, "--out", tmp_path / "a.npz", "--pooling", pooling) == 0
     assert run("embed", *common, "--out", tmp_path / "b.npz", "--what", "frames") == 0
     with np.load(tmp_path / "a.npz") as table:
         np.testing.assert_allclose(
-            table["vector"][0], net.embed(path, pooling="mean").clip, atol=1e-5
+            table["vector"][0], net.embed(path, pooling=pooling).clip, atol=1e-5
         )
     with np.load(tmp_path / "b.npz") as table:
         np.testing.assert_allclose(table["vector"], net.embed(path).frames, atol=1e-5)

@@ -18,7 +18,7 @@ from sslam.inference.journal import Rows, Settings
 from sslam.inference.tables import tag_row, vector_row
 from sslam.model.audio_model import AudioModel
 from sslam.model.embedding import Tag, best_tags, probabilities, window_of
-from sslam.model.network import Pooling
+from sslam.model.network import Pooling, vector_width
 from sslam.model.recordings import Cut, Encoded, Placed, Wanted, cut_of, encode_windows
 from sslam.weights.native import fingerprint
 
@@ -63,7 +63,11 @@ class RowMaker:
             frames=what in ("frames", "events"),
             logits=what in ("scores", "tags"),
         )
-        width = len(config.labels) if what == "scores" else config.encoder.width
+        width = config.encoder.width
+        if what != "frames":
+            width = (
+                len(config.labels) if self._scores else vector_width(self._wanted.pooling, width)
+            )
         self.row: np.dtype[np.void] = tag_row() if what in ("tags", "events") else vector_row(width)
         self._patch_s = config.encoder.patch * HOP_SAMPLES / RATE_HZ
         self._name = name
