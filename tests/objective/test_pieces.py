@@ -9,7 +9,7 @@ from sslam.objective import bootstrap, pieces
 from sslam.objective.bootstrap import Bootstrap, Losses
 from sslam.objective.config import VARIANTS
 from sslam.objective.losses import moments, spread
-from sslam.objective.pieces import CPU_TOKENS, WHOLE_GROUP, Piece, at_once, runs, sum_in_turn
+from sslam.objective.pieces import CPU_NUMBERS, WHOLE_GROUP, Piece, at_once, runs, sum_in_turn
 from tests.objective.test_bootstrap import group, method, noise
 
 
@@ -55,7 +55,7 @@ def test_so_do_pieces_of_a_clip(masks_at_once: int, monkeypatch: pytest.MonkeyPa
         cut.extend(pieces.pieces(clips, masks, size))
         return cut
 
-    monkeypatch.setattr(bootstrap, "at_once", lambda device, tokens: masks_at_once)
+    monkeypatch.setattr(bootstrap, "at_once", lambda device, numbers: masks_at_once)
     monkeypatch.setattr(bootstrap, "pieces", noted)
     assert_equal(losses_and_gradients(net, None, masks=3), whole)
     assert len(cut) == {1: 15, 2: 10, 4: 5}[masks_at_once]
@@ -106,8 +106,8 @@ def test_one_piece_is_alive_at_a_time() -> None:
 
 def test_a_cpu_takes_pieces_that_fit_its_cache_and_an_accelerator_the_group() -> None:
     cpu = torch.device("cpu")
-    assert at_once(cpu, CPU_TOKENS // 4) == 4
-    assert at_once(cpu, 10 * CPU_TOKENS) == 1
+    assert at_once(cpu, CPU_NUMBERS // 4) == 4
+    assert at_once(cpu, 10 * CPU_NUMBERS) == 1
     whole = at_once(torch.device("cuda"), 5)
     assert list(runs(7, whole)) == [slice(0, 7)]
     assert list(pieces.pieces(7, 3, whole)) == [Piece(slice(0, 7), slice(0, 3))]

@@ -111,7 +111,8 @@ class Bootstrap(nn.Module):
         clips, masks, visible = views.visible.shape
         sequences = clips * masks
         if self.clips_at_once is None:
-            size = at_once(hosts.device, len(inputs) * (1 + visible))
+            tokens = len(inputs) * (1 + visible)
+            size = at_once(hosts.device, tokens * self.student.config.width)
         else:
             size = self.clips_at_once * masks
         parts = [partial(learn, piece) for piece in pieces(clips, masks, size)]
@@ -221,7 +222,8 @@ class Bootstrap(nn.Module):
     def _clips(self, hosts: Tensor, tokens: int) -> Iterator[slice]:
         """The clips that the teacher sees together, when each makes ``tokens`` tokens."""
         chosen = self.clips_at_once
-        return runs(len(hosts), at_once(hosts.device, tokens) if chosen is None else chosen)
+        numbers = tokens * self.student.config.width
+        return runs(len(hosts), at_once(hosts.device, numbers) if chosen is None else chosen)
 
     def _mask_noise(self, kinds: int, masked: Tensor, grid: Grid, noise: Generator) -> Tensor:
         """What stands at masked patches before they are filled in. -> (V · B · M, N, D).

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from sslam.objective.bootstrap import Bootstrap
-from sslam.objective.pieces import CPU_TOKENS
+from sslam.objective.pieces import CPU_NUMBERS
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def choices(device: torch.device | str | None = None, compiled: bool = False) ->
         optimiser="fused AdamW" if chosen.type in ("cpu", "cuda") else "foreach AdamW",
         attention="scaled_dot_product_attention (flash when the inputs allow it)",
         group=(
-            f"in pieces of about {CPU_TOKENS} tokens, to fit the cache"
+            f"in pieces of about {CPU_NUMBERS} numbers a layer, to fit the cache"
             if chosen.type == "cpu"
             else "at once"
         ),
