@@ -12,6 +12,7 @@ import numpy as np
 
 from sslam.audio.io import RATE_HZ
 from sslam.errors import SslamError, require_extra
+from sslam.files import whole
 from sslam.integrations.onnx import EXTRA, FRONT_END, open_session, quiet
 
 _ROUNDS = 5  # timed turns of each graph; the median counts
@@ -49,20 +50,14 @@ def quantize_int8(source: str | Path, target: str | Path) -> None:
     if not kept:
         raise SslamError(f"{source} has no front end: give a file that `sslam export` wrote")
     del graph.graph.value_info[:]  # the shapes noted there are wrong once types change
-    target = Path(target)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with quiet():
-            quantization.quantize_dynamic(
-                graph,
-                str(partial),
-                op_types_to_quantize=["MatMul", "Gemm"],
-                nodes_to_exclude=kept,
-                weight_type=quantization.QuantType.QUInt8,
-            )
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(Path(target)) as partial, quiet():
+        quantization.quantize_dynamic(
+            graph,
+            str(partial),
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=kept,
+            weight_type=quantization.QuantType.QUInt8,
+        )
 
 
 def compare(

@@ -39,6 +39,7 @@ from sslam.features.logmel import (
     PREEMPHASIS,
     n_samples,
 )
+from sslam.files import whole
 from sslam.model.audio_model import AudioModel, Features
 from sslam.model.encoder import Encoder
 from sslam.model.layers import Attention
@@ -196,9 +197,8 @@ def export_onnx(model: AudioModel, path: str | Path) -> Exported:
         require_extra(package, EXTRA)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     model = model.cpu().eval()
-    try:
+    with whole(path) as partial:
         _write(model, partial)
         deviation = largest_deviation(model, partial)
         if not deviation <= TOLERANCE:
@@ -206,9 +206,6 @@ def export_onnx(model: AudioModel, path: str | Path) -> Exported:
                 f"{path} was not written: onnxruntime differs from torch by {deviation:.1e}, more "
                 f"than {TOLERANCE:.0e}; try other versions of torch and onnxruntime"
             )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return Exported(path, deviation, path.stat().st_size / 1e6)
 
 
