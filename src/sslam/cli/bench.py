@@ -199,9 +199,10 @@ def _file_name(name: str) -> str:
 
 def _encoders(args: Args) -> dict[str, ClipEncoder]:
     from sslam.evaluation.encoders import SEGMENTS, LogmelStatistics, ModelFeatures
+    from sslam.model.device import pick_device
 
     encoders: dict[str, ClipEncoder] = {}
-    device = _device(args)
+    device = pick_device(args.device)
     if args.model:
         from sslam.weights.zoo import load_model
 
@@ -211,18 +212,11 @@ def _encoders(args: Args) -> dict[str, ClipEncoder]:
         from sslam.benchmarks.backbones import load_backbone
 
         for name in args.backbone:
-            encoders[name] = load_backbone(name, "mean", device)
+            encoders[name] = load_backbone(name, "mean", str(device))
     if args.baseline is not None:
         segments = SEGMENTS if args.baseline == "logmel-segments" else 0
         encoders[args.baseline] = LogmelStatistics(segments)
     return encoders
-
-
-def _device(args: Args) -> str:
-    import torch
-
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    return auto if args.device == "auto" else args.device
 
 
 def _show(result: SuiteResult) -> None:

@@ -147,7 +147,8 @@ def _share(text: str, option: str) -> float:
 
 
 def _report(args: Args, detection: Detection, clips: int) -> None:
-    from sslam.cli.finetune import finite, write_events
+    from sslam.cli.finetune import write_events
+    from sslam.cli.results import finite
 
     print("\n".join(detection.lines()))
     if detection.missing:

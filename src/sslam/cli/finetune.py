@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sslam.cli.results import finite, stopped_status, write_per_class
 from sslam.files import write_text
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from sslam.model.audio_model import AudioModel
     from sslam.training.finetune.recipe import FineTuneRecipe
     from sslam.training.stopping import Limits
-
-_SIGNAL_STATUS = 128
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def run(args: Args) -> int:
     found = _own(args, limits) if args.benchmark is None else _of_benchmark(args, limits)
     last = found[-1]
     if last.result is None:
-        return 0 if last.tuned.signal is None else _SIGNAL_STATUS + last.tuned.signal
+        return stopped_status(last.tuned.signal)
     _report(args, found)
     return 0
 
@@ -172,12 +171,7 @@ def _report(args: Args, found: Sequence[Tested]) -> None:
     classes: list[ClassScore] = [score for result in results for score in result.per_class]
     content = finite([_as_json(tested) for tested in found])
     write_text(args.out / "results.json", json.dumps(content, indent=2) + "\n")
-    with (args.out / "per_class.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", "average_precision", "positives"])
-        for score in classes:
-            value = f"{score.average_precision:.6f}" if score.positives else ""
-            writer.writerow([score.label, value, score.positives])
+    write_per_class(args.out / "per_class.csv", classes)
     if timed:
         write_events(args.out / "events.csv", timed)
         if timed[0].missing:
@@ -215,12 +209,3 @@ def _as_json(tested: Tested) -> dict[str, Any]:
         "metrics": [asdict(metric) for metric in result.metrics],
         "events": None if tested.detection is None else tested.detection.as_json(),
     }
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null instead."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

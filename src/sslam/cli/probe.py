@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sslam.cli.results import finite, stopped_status, write_per_class
 from sslam.files import write_text
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 2**28  # of features held at once: 1 GiB, and a few times that while they are fitted
 Baseline = Literal["logmel", "logmel-segments"]
-_SIGNAL_STATUS = 128
 
 
 @dataclass
@@ -95,7 +93,7 @@ def run(args: Args) -> int:
     if recipe is not None:
         tested = _train(args, recipe, clips)
         if tested.result is None:
-            return 0 if tested.tuned.signal is None else _SIGNAL_STATUS + tested.tuned.signal
+            return stopped_status(tested.tuned.signal)
         found = tested.task, tested.result, tested.skipped
         results.append(_show(args, str(args.model), found, len(clips)))
     else:
@@ -171,22 +169,15 @@ def _encoders(args: Args, clips: int) -> Iterator[tuple[str, ClipEncoder]]:
 def _model_features(args: Args, clips: int) -> ModelFeatures:
     """``auto`` without the largest vector where all of them would not fit into memory."""
     from sslam.evaluation.encoders import ModelFeatures
+    from sslam.model.device import pick_device
     from sslam.weights.zoo import load_model
 
-    model = load_model(str(args.model)).to(_device(args))
+    model = load_model(str(args.model)).to(pick_device(args.device))
     features = ModelFeatures(model, args.pooling)
     if args.pooling != "auto" or clips * features.width <= _MOST_NUMBERS:
         return features
     print(f"{clips} clips: auto leaves out --pooling grid", file=sys.stderr)
     return ModelFeatures(model, args.pooling, grid=False)
-
-
-def _device(args: Args) -> str:
-    import torch
-
-    if args.device != "auto":
-        return args.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _show(args: Args, name: str, found: Fitted, clips: int) -> dict[str, Any]:
@@ -203,11 +194,11 @@ def _show(args: Args, name: str, found: Fitted, clips: int) -> dict[str, Any]:
     if args.pooling == "auto" and result.vector:
         tail += f" vector={result.vector}"
     _print(tail, task, result, degrees)
-    _write_per_class(args.out / f"per_class_{_file_name(name)}.csv", result)
+    write_per_class(args.out / f"per_class_{_file_name(name)}.csv", result.per_class)
     return {
         "name": name,
         **_as_json(result),
-        "degrees": [_finite(asdict(score)) for score in degrees],
+        "degrees": [finite(asdict(score)) for score in degrees],
         "skipped": [{"path": str(s.path), "reason": s.reason} for s in skipped],
     }
 
@@ -269,30 +260,14 @@ def _as_json(result: ProbeResult) -> dict[str, Any]:
         "test_clips": len(result.test),
         "classes": len(result.classes),
         "classes_left_out": list(result.classes_left_out),
-        "metrics": [_finite(asdict(metric)) for metric in result.metrics],
-        "per_class": [_finite(asdict(score)) for score in result.per_class],
+        "metrics": [finite(asdict(metric)) for metric in result.metrics],
+        "per_class": [finite(asdict(score)) for score in result.per_class],
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _settings(args: Args) -> dict[str, Any]:
     names = ("model", "baseline", "pooling", "probe", "recipe", "set", "labels", "seed")
     return {name: getattr(args, name) for name in names}
-
-
-def _write_per_class(path: Path, result: ProbeResult) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", "average_precision", "positives"])
-        for score in result.per_class:
-            value = "" if score.positives == 0 else f"{score.average_precision:.6f}"
-            writer.writerow([score.label, value, score.positives])
 
 
 def _file_name(name: str) -> str:
