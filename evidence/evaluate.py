@@ -30,8 +30,7 @@ from sslam.evaluation.encoders import (
     ModelFeatures,
 )
 from sslam.evaluation.polyphony import score_by_degree
-from sslam.evaluation.probe import WHOLE as WHOLE_VECTOR
-from sslam.evaluation.probe import linear_probe
+from sslam.evaluation.probe import WHOLE, linear_probe
 from sslam.evaluation.task import make_task
 from sslam.model.audio_model import AudioModel, AudioModelConfig
 from sslam.weights.native import load_folder
@@ -40,9 +39,9 @@ PER_CENT = 100.0
 PROBE_SEED = 0
 RANDOM_SEED = 0
 BASELINES = ("logmel", "logmel-segments")
-FAMILIES = ("digits-", "esc50-fold")  # sets that differ in who, or which fold, is tested
+FAMILIES = ("digits", "esc50-fold")  # sets that differ in who, or which fold, is tested
 EMBEDDED = "statistics"  # what the shipped model's own vector is
-WHOLE = "soundscapes"  # scored by degree too
+SCENES = "soundscapes"  # scored by degree too
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Tested:
 
     name: str
     encoder: ClipEncoder
-    choices: Mapping[str, slice] = field(default_factory=lambda: WHOLE_VECTOR)
+    choices: Mapping[str, slice] = field(default_factory=lambda: WHOLE)
 
 
 def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
@@ -142,9 +141,9 @@ def _probed(each: EvaluationSet, features: Tested, out: Path) -> list[Row]:
     result = linear_probe(found.vectors, task, seed=PROBE_SEED, choices=features.choices)
     metric = next(m for m in result.metrics if m.name == each.metric)
     parts = {each.name: metric}
-    if each.name == WHOLE:
+    if each.name == SCENES:
         by_degree = score_by_degree(result.targets, result.scores, seed=PROBE_SEED)
-        parts |= {f"{WHOLE} {part.bin}": part.metric for part in by_degree}
+        parts |= {f"{SCENES} {part.bin}": part.metric for part in by_degree}
     return [
         Row(
             set=name,
@@ -181,7 +180,7 @@ def mean_over(family: str, rows: Sequence[Row]) -> list[Row]:
         half = math.hypot(*((row.high - row.low) / 2 for row in own)) / len(own)
         clips = sum(row.test_clips for row in own)
         means.append(
-            replace(own[0], set=f"{family}-mean".replace("--", "-"), score=score, low=score - half,
+            replace(own[0], set=f"{family}-mean", score=score, low=score - half,
                     high=score + half, test_clips=clips)
         )  # fmt: skip
     return means

@@ -168,7 +168,7 @@ def test_sets_of_a_family_are_averaged_as_independent() -> None:
     def of(name: str, score: float) -> Row:
         return Row(name, "m", "accuracy", score, score - 3, score + 3, 0.1, 1, 50, 10)
 
-    (mean,) = mean_over("digits-", [of("digits-a", 40), of("esc50", 90), of("digits-b", 60)])
+    (mean,) = mean_over("digits", [of("digits-a", 40), of("esc50", 90), of("digits-b", 60)])
     assert (mean.set, mean.score, mean.test_clips) == ("digits-mean", 50, 100)
     assert (mean.high - mean.low) / 2 == pytest.approx(3 / 2**0.5)
 
