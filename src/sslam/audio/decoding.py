@@ -62,6 +62,9 @@ def to_mono(path: Path, block: np.ndarray[tuple[int, int], np.dtype[np.float32]]
         AudioError: NaN, infinity or an absurdly large sample.
     """
     # The comparison is false for NaN too. Checked before averaging, which could overflow.
-    if not (np.abs(block) <= MAX_SAMPLE).all():
+    if block.size and not -MAX_SAMPLE <= block.min() <= block.max() <= MAX_SAMPLE:
         raise AudioError(path, "holds samples that are NaN, infinite or absurdly large")
-    return block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    total = block[:, 0].copy()
+    for channel in block.T[1:]:  # a mean along rows of two takes 20 times as long
+        total += channel
+    return total if block.shape[1] == 1 else total / np.float32(block.shape[1])
