@@ -28,10 +28,10 @@ def whole(path: Path, *, alone: bool = False, durable: bool = False) -> Iterator
     try:
         yield partial
         if durable:
-            _sync(partial)
+            sync(partial)
         partial.replace(path)
         if durable:
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):  # the folder itself may be what is wrong
             partial.unlink(missing_ok=True)
@@ -48,7 +48,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, would survive a power cut.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

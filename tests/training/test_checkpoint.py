@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from sslam.errors import CheckpointError
-from sslam.training.checkpoint import Checkpoint, CheckpointFolder, read_checkpoint
+from sslam.training.checkpoint import Checkpoint, read_checkpoint
+from sslam.training.checkpoint_folder import CheckpointFolder
 
 
 def make(step: int) -> Checkpoint:

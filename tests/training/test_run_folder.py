@@ -66,9 +66,11 @@ def test_a_run_without_a_checkpoint_gives_way(tmp_path: Path, mini: Recipe) -> N
     other = mini.model_copy(update={"seed": 2})
     second = folder.claim(other, CORPUS, "model-b")
     assert first != second
-    folder.checkpoints.mkdir()
-    (folder.checkpoints / "step-000000001.safetensors").touch()
-    assert folder.claim(other, CORPUS, "model-b") == second
+    (folder.checkpoints / "step-000000001.shards.partial").mkdir(parents=True)  # it was killed
+    third = folder.claim(mini, CORPUS, None)
+    assert third != second
+    (folder.checkpoints / "step-000000001.shards").mkdir()
+    assert folder.claim(mini, CORPUS, None) == third
 
 
 @pytest.mark.parametrize("content", ["", "format: other", "[1]", "a: [", "format: sslam-run-1"])

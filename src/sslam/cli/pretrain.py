@@ -45,7 +45,10 @@ class Args:
     """Processes that read audio; by default as many as the machine suggests."""
 
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """Under torchrun: a copy of the networks on every process, or a slice (for large ones)."""
+    """Under torchrun: a copy of the networks on every process, or a slice (for large ones).
+
+    Every process writes its slices: with fsdp all machines must share RUN.
+    """
 
     timeout_s: float = 600.0
     """Under torchrun: how long to wait for the other processes before giving them up."""

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from sslam.errors import CheckpointError, SslamError
-from sslam.training.checkpoint import Checkpoint, CheckpointFolder
+from sslam.training.checkpoint import Checkpoint
+from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.loop import Hooks, Task, train
 from sslam.training.stopping import Ending, Signals
 

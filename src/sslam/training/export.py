@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sslam.model.audio_model import AudioModel, AudioModelConfig
-from sslam.training.checkpoint import Checkpoint
 from sslam.weights.native import PretrainingWeights, save_folder
 
 
@@ -22,15 +21,20 @@ def student_model(config: AudioModelConfig, student: Mapping[str, Tensor]) -> Au
 
 
 def export_student(
-    folder: Path, checkpoint: Checkpoint, config: AudioModelConfig, with_pretraining: bool = False
+    folder: Path,
+    networks: Mapping[str, Mapping[str, Tensor]],
+    config: AudioModelConfig,
+    with_pretraining: bool = False,
 ) -> None:
-    """Write the student of ``checkpoint`` to ``folder``.
+    """Write the student to ``folder``.
 
     Args:
+        networks: the weights of ``student``, and those that are kept of ``decoder``, ``teacher``.
         config: its architecture, what it was trained behind, and how.
         with_pretraining: keep decoder and teacher beside it, to go on pre-training from there.
     """
     kept = None
     if with_pretraining:
-        kept = PretrainingWeights(checkpoint.part("decoder"), checkpoint.part("teacher.encoder"))
-    save_folder(student_model(config, checkpoint.part("student")), folder, pretraining=kept)
+        teacher = {n.removeprefix("encoder."): t for n, t in networks["teacher"].items()}
+        kept = PretrainingWeights(dict(networks["decoder"]), teacher)
+    save_folder(student_model(config, networks["student"]), folder, pretraining=kept)

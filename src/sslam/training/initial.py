@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sslam.errors import CheckpointError, InputError
 from sslam.model.audio_model import AudioModel
-from sslam.training.checkpoint import FORMAT, Checkpoint, CheckpointFolder, read_checkpoint
+from sslam.training.checkpoint import FORMAT, Checkpoint, read_checkpoint
+from sslam.training.checkpoint_folder import SHARDS, CheckpointFolder, read_any
 from sslam.training.task import Pretraining
 from sslam.weights.native import CONFIG, load_folder, load_into, load_pretraining
 
@@ -68,7 +69,9 @@ def _checkpoint(path: Path) -> Checkpoint | None:
         steps = folder.steps()
         if not steps:
             raise CheckpointError(f"{path} holds no checkpoint yet: give a run that has one")
-        return read_checkpoint(folder.path(steps[-1]))
+        return read_any(folder.path(steps[-1]))
+    if path.is_dir() and path.suffix == SHARDS:
+        return read_any(path)
     if path.is_file() and path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:

@@ -1,8 +1,8 @@
 """How the networks of a run lie on its processes: whole on one, copied to all, or in shards.
 
 Each way gives the same gradients, the mean over the groups of all processes, so that the loop and
-the recipe need not know which it is. Checkpoints hold whole tensors in each: a run may go on with
-another number of processes and in another way.
+the recipe need not know which it is. Whole tensors can be had from each, and each takes its part of
+whole tensors: a run may go on with another number of processes and in another way.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 from sslam.objective.bootstrap import Bootstrap, Losses
 from sslam.objective.pieces import WHOLE_GROUP
 from sslam.training.ranks import Ranks
+from sslam.training.shards import Rows
 from sslam.views.draw import Views
 
 Way = Literal["ddp", "fsdp"]
@@ -143,8 +144,28 @@ class Sharded(Single):
         return distribute_tensor(here, like.device_mesh, like.placements, src_data_rank=None)
 
 
+def own_rows(tensor: Tensor) -> tuple[Tensor, Rows | None]:
+    """What this process holds of a tensor, on the CPU, and which rows these are; None: it is whole.
+
+    No other process is asked.
+    """
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(tensor, DTensor):
+        return tensor.detach().cpu(), None
+    # FSDP2 cuts rows as torch.chunk does: the last processes may get fewer, or none.
+    total, mesh = len(tensor), tensor.device_mesh
+    start = min(total, mesh.get_local_rank() * -(-total // mesh.size()))
+    return tensor.to_local().detach().cpu(), Rows(start, total)
+
+
+def in_shards(way: Way, ranks: Ranks) -> bool:
+    """Whether each process will hold a slice of every tensor, not all of it."""
+    return way == "fsdp" and ranks.world > 1
+
+
 def lay_out(bootstrap: Bootstrap, way: Way, ranks: Ranks, device: torch.device) -> Layout:
     """Put the networks on the processes of a run; all ranks call, and start with equal weights."""
     if ranks.world == 1:
         return Single(bootstrap)
-    return Replicated(bootstrap) if way == "ddp" else Sharded(bootstrap, device)
+    return Sharded(bootstrap, device) if in_shards(way, ranks) else Replicated(bootstrap)

@@ -58,7 +58,7 @@ def pretrain(
     same losses, to the last bit on one machine and in one process, as one that never stopped.
 
     Under torchrun every process calls this with the same arguments and shares the groups of a
-    step; only the first one needs to see ``out``.
+    step. Only the first one needs to see ``out``; where each holds a slice of the networks, all do.
 
     Args:
         source: folders, audio files or manifests.

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from torch import Tensor
+
 from sslam.errors import CollapseError, SslamError
 from sslam.model.audio_model import AudioModel, AudioModelConfig
-from sslam.training.checkpoint import Checkpoint, CheckpointFolder
+from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.course import (
     own_checkpoint,
     run_to_end,
@@ -24,8 +26,9 @@ from sslam.training.log import Log
 from sslam.training.loop import Hooks
 from sslam.training.ranks import FollowedError
 from sslam.training.run_folder import RunFolder
+from sslam.training.shards import require_common
 from sslam.training.stopping import Ending, Limits, Signals
-from sslam.training.task import Pretraining
+from sslam.training.task import NETWORKS, Pretraining
 from sslam.training.trackers import Service, open_tracker
 
 
@@ -54,7 +57,10 @@ class Outcome:
 
 
 class Run:
-    """Joins a task to the folder it is kept in. All processes have one; the leading one writes."""
+    """Joins a task to the folder it is kept in.
+
+    All processes have one; the leading one writes, and all do where each holds a shard.
+    """
 
     def __init__(
         self, run: str, folder: RunFolder, task: Pretraining, log: Log, watch: Watch
@@ -67,6 +73,8 @@ class Run:
         )
 
     def go(self, limits: Limits, signals: Signals, init: str | None) -> Outcome:
+        if self.task.sharded:
+            require_common(self.folder.checkpoints, self.ranks)
         start = self._restore(init)
         self.ranks.lead(lambda: self._start_log(start))
         if start >= self.recipe.steps:
@@ -78,6 +86,8 @@ class Run:
             raise error if self.ranks.leads else FollowedError(str(error)) from error
         if ending is Ending.FINISHED:
             self._finish(step)
+        elif self.task.sharded and step:
+            self._export(step)
         return Outcome(step, self.recipe.steps, ending, signal_of(ending, signals))
 
     def _hooks(self, limits: Limits, signals: Signals) -> Hooks:
@@ -119,25 +129,36 @@ class Run:
         return step % self.recipe.checkpoint_every == 0 or step in self.recipe.stage_ends
 
     def _save(self, step: int) -> None:
-        """A checkpoint, and the student as a model of its own."""
-        guard = {"guard": self.guard.averages, "peaks": self.guard.peaks}
-        state = state_of(self.run) | guard
-        self.task.require_replicas(step)
-        checkpoint = self.task.checkpoint(step, state)
-        self.ranks.lead(lambda: self._write(checkpoint))
+        """The student as a model of its own, and a checkpoint.
 
-    def _write(self, checkpoint: Checkpoint) -> None:
-        step = checkpoint.step
-        self.log.sync()
+        The models come first: should the run die in between, it makes them again. Where networks
+        lie in shards, models wait for the end of a stage or of the run: they must be gathered.
+        """
+        self.task.require_replicas(step)
+        if step in self.recipe.stage_ends or not self.task.sharded:
+            self._export(step)
+        self.ranks.lead(self.log.sync)
+        state = state_of(self.run) | {"guard": self.guard.averages, "peaks": self.guard.peaks}
+        if self.task.sharded:
+            self.checkpoints.save_shard(self.task.shard(step, state), self.ranks)
+        else:
+            checkpoint = self.task.checkpoint(step, state)
+            self.ranks.lead(lambda: self.checkpoints.save(checkpoint))
+
+    def _export(self, step: int) -> None:
+        """The student as a model; at the end of a stage also all to go on from. All ranks call."""
+        names = NETWORKS if step in self.recipe.stage_ends else ("student",)
+        networks = {name: self.task.gathered(name) for name in names}
+        self.ranks.lead(lambda: self._write_models(step, networks))
+
+    def _write_models(self, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+        config = self._model_config(step)
         with writing_to(self.folder.path):
-            # The models first: should the run die in between, it makes them again.
-            config = self._model_config(step)
-            export_student(self.folder.model, checkpoint, config)
+            export_student(self.folder.model, networks, config)
             if step in self.recipe.stage_ends:
                 name = self.recipe.stages[self.recipe.stage_ends.index(step)].name
                 target = self.folder.stages / name
-                export_student(target, checkpoint, config, with_pretraining=True)
-            self.checkpoints.save(checkpoint)
+                export_student(target, networks, config, with_pretraining=True)
 
     def _probe(self, step: int) -> Mapping[str, float]:
         """Further figures after ``step`` steps, of the student as a model, where they are due."""

@@ -80,7 +80,7 @@ class RunFolder:
         if not self.config.exists():
             return self._create(recipe, corpus, init)
         saved = self._read()
-        if not (self.checkpoints.is_dir() and any(self.checkpoints.iterdir())):
+        if not any(path.suffix != ".partial" for path in self.checkpoints.glob("*")):
             return self._write(recipe, corpus, init)
         before = self.parse_recipe(saved["recipe"])
         differing = first_difference(before.decisive(), recipe.decisive())

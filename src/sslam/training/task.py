@@ -19,15 +19,16 @@ from sslam.training.checkpoint import Checkpoint
 from sslam.training.device import autocast, compile_blocks
 from sslam.training.loop import Setting
 from sslam.training.optim import adamw, load_named_state, named_state, set_lr
-from sslam.training.parallel import Layout, Way, lay_out
+from sslam.training.parallel import Layout, Way, in_shards, lay_out, own_rows
 from sslam.training.randomness import stream, stream_seed
 from sslam.training.ranks import Ranks
 from sslam.training.recipe import Recipe
 from sslam.training.schedule import ema_decay, warmup_cosine
+from sslam.training.shards import Shard
 from sslam.training.watched import WatchedBootstrap, effective_rank
 from sslam.views.draw import draw_views
 
-_NETWORKS = ("student", "decoder", "teacher")
+NETWORKS = ("student", "decoder", "teacher")
 _SECONDS_AN_HOUR = 3600
 # The effective rank costs a singular value decomposition, and moves slowly.
 _RANK_EVERY = 50
@@ -92,6 +93,11 @@ class Pretraining:
     def hours_of_audio(self) -> float:
         """Hours of real sound seen so far, by all processes."""
         return self._account.seen_s / _SECONDS_AN_HOUR
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each rank holds a slice of everything, and writes its own."""
+        return in_shards(self._way, self.ranks)
 
     @property
     def layout(self) -> Layout:
@@ -159,11 +165,25 @@ class Pretraining:
 
         All ranks call; only the leading one gets tensors.
         """
-        parts = {name: self.gathered(name) for name in _NETWORKS}
+        return Checkpoint(step, self._gather(self._tensors()), self._account.state() | extra)
+
+    def shard(self, step: int, extra: dict[str, Any]) -> Shard:
+        """This rank's part of what :meth:`checkpoint` gives, had without the others.
+
+        What all ranks hold alike is the leading one's.
+        """
+        held = {name: own_rows(tensor) for name, tensor in self._tensors().items()}
+        rows = {name: place for name, (_, place) in held.items() if place is not None}
+        mine = {name: t for name, (t, _) in held.items() if name in rows or self.ranks.leads}
+        part = Checkpoint(step, mine, self._account.state() | extra)
+        return Shard(self.ranks.rank, self.ranks.world, part, rows)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All of the networks and the optimiser, as it lies here, by names in a checkpoint."""
+        parts = {name: getattr(self.bootstrap, name).state_dict() for name in NETWORKS}
         if self._optimiser is not None:
-            parts["optimiser"] = self._gather(named_state(self._optimiser))
-        tensors = {f"{part}.{key}": t for part, named in parts.items() for key, t in named.items()}
-        return Checkpoint(step, tensors, self._account.state() | extra)
+            parts["optimiser"] = named_state(self._optimiser)
+        return {f"{part}.{key}": t for part, named in parts.items() for key, t in named.items()}
 
     def gathered(self, network: str) -> dict[str, Tensor]:
         """All weights of ``network`` on the CPU: all ranks call, the leading one gets them."""
@@ -217,7 +237,7 @@ class Pretraining:
         Raises:
             CheckpointError: they have another architecture.
         """
-        for name in _NETWORKS:
+        for name in NETWORKS:
             try:
                 getattr(self.bootstrap, name).load_state_dict(checkpoint.part(name))
             except RuntimeError as error:

@@ -73,13 +73,14 @@ MOMENTS = {
     "checkpoint": ("task", "Pretraining"),
     "_save": ("run", "Run"),
 }
+SHARDED_MOMENTS = {"shard": ("task", "Pretraining")}
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 WARN = "os.kill(os.getpid(), signal.SIGTERM)"
 
 
 def at_step(step: int, deed: str, method: str = "begin") -> str:
     """Code that has a rank do ``deed`` when ``step`` is given to a method: at no random moment."""
-    module, owner = MOMENTS[method]
+    module, owner = (MOMENTS | SHARDED_MOMENTS)[method]
     return AT_STEP.format(module=module, owner=owner, method=method, step=step, deed=deed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -15,7 +16,8 @@ from sslam.cli.main import main
 from sslam.data.pack import pack
 from sslam.data.shards import open_shards
 from sslam.data.sources import load_clips
-from sslam.training.checkpoint import CheckpointFolder, read_checkpoint
+from sslam.training.checkpoint import read_checkpoint
+from sslam.training.checkpoint_folder import CheckpointFolder
 
 from ..conftest import MINI
 from .conftest import RECIPE, STEPS, Setup
@@ -56,6 +58,12 @@ def test_a_run_goes_on_with_any_number_of_ranks(setup: Setup, tmp_path: Path) ->
     run_ranks(1, setup.words(run, "--steps", "3"), tmp_path / "a")
     run_ranks(2, setup.words(run, "--steps", "5"), tmp_path / "b")
     run_ranks(2, setup.words(run, "--steps", "9", "--parallel", "fsdp"), tmp_path / "c")
+    newest = CheckpointFolder(run / "checkpoints", 1).path(9)
+    assert sorted(path.name for path in newest.iterdir()) == [
+        "rank-00000.safetensors",
+        "rank-00001.safetensors",
+    ]
+    assert json.loads((run / "model" / "config.json").read_text())["training"]["step"] == 9
     said = run_ranks(1, setup.words(run), tmp_path / "d")
     assert f"going on after step 9 of {STEPS}" in said
     assert_same_run(run, setup.unbroken)

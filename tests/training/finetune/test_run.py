@@ -20,7 +20,7 @@ from tests.training.tuning import (
 
 from sslam.data.manifest import Clip
 from sslam.errors import CheckpointError, InputError, RecipeError
-from sslam.training.checkpoint import CheckpointFolder
+from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.finetune.model import build_model, predict
 from sslam.training.finetune.recipe import FineTuneRecipe
 from sslam.training.finetune.recipe_files import (

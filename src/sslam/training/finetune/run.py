@@ -12,7 +12,7 @@ import torch
 from sslam.errors import InputError
 from sslam.model.audio_model import AudioModel
 from sslam.model.device import pick_device
-from sslam.training.checkpoint import CheckpointFolder
+from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.course import (
     own_checkpoint,
     run_to_end,
