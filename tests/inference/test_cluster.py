@@ -18,7 +18,9 @@ from sslam.data.manifest import Clip
 from sslam.inference import cluster
 from sslam.inference import job as job_module
 from sslam.inference.job import run_job
+from sslam.inference.parts import Part
 from sslam.inference.progress import Progress
+from sslam.inference.tables import vector_row
 from sslam.weights.zoo import load_model
 
 TRIES = 4
@@ -134,6 +136,24 @@ def test_a_job_that_was_stopped_goes_on(
     assert (result.files, result.found_done) == (6, 2)
     run_job(model, clips, tmp_path / "whole.npz")
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_parts_travel_as_data() -> None:
+    dtype = vector_row(3)
+    rng = np.random.default_rng(0)
+    rows = np.frombuffer(rng.bytes(5 * dtype.itemsize), dtype)
+    parts = [
+        Part(0, rows[:2], audio_s=0.1),
+        Part(1, None, reason="name \udcff: é"),
+        Part(2, rows[2:2]),
+        Part(3, rows[2:], audio_s=1e-300),
+    ]
+    there = list(cluster.unpacked(cluster.packed(parts), dtype))
+    for sent, came in zip(parts, there, strict=True):
+        assert (sent.number, sent.audio_s, sent.reason) == (came.number, came.audio_s, came.reason)
+        assert (sent.rows is None) == (came.rows is None)
+        if sent.rows is not None and came.rows is not None:
+            assert sent.rows.tobytes() == came.rows.tobytes()
 
 
 @pytest.mark.parametrize(

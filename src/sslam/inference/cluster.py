@@ -7,10 +7,10 @@ is that of a job in one process.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,7 +60,7 @@ def ray_engine(
         with _cluster(ray):
             rows = _rows(_dataset(ray, data, maker, work, workers, device, threads))
             for number in range(len(work.chunks)):
-                yield _parts(rows, number)
+                yield _parts(rows, number, maker.row)
 
     return run
 
@@ -89,7 +89,7 @@ def _dataset(
     device: str,
     threads: int,
 ) -> Any:
-    """A row for each parcel: ``number`` of the chunk, ``parts`` pickled, ``last`` of its chunk."""
+    """A row for each parcel: ``number`` of the chunk, ``last`` of its chunk, and `packed` parts."""
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = context.print_on_execution_start = False
@@ -127,7 +127,9 @@ class _Maker:
             chunk = self._work.chunks[number]
             parts = parts_of_chunk(self._maker, self._work, chunk, self._threads)
             for parcel, last in _parcels(parts):
-                yield {"number": [number], "parts": [pickle.dumps(parcel)], "last": [last]}
+                yield {"number": [number], "last": [last]} | {
+                    name: [value] for name, value in packed(parcel).items()
+                }
 
 
 def _parcels(parts: Iterator[Part]) -> Iterator[tuple[list[Part], bool]]:
@@ -157,14 +159,33 @@ def _rows(made: Any) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _parts(rows: Iterator[dict[str, Any]], number: int) -> Iterator[Part]:
+def packed(parts: Sequence[Part]) -> dict[str, str | bytes]:
+    """Parts as data that no reader runs: ``parts`` in JSON, the bytes of all their ``rows``."""
+    told = [
+        (part.number, None if part.rows is None else len(part.rows), part.audio_s, part.reason)
+        for part in parts
+    ]
+    rows = b"".join(part.rows.tobytes() for part in parts if part.rows is not None)
+    return {"parts": json.dumps(told), "rows": rows}
+
+
+def unpacked(row: Mapping[str, Any], dtype: np.dtype[np.void]) -> Iterator[Part]:
+    """What was `packed`; ``dtype`` is that of the rows."""
+    rows, start = np.frombuffer(row["rows"], dtype), 0
+    for number, count, audio_s, reason in json.loads(row["parts"]):
+        own = None if count is None else rows[start : start + count]
+        start += count or 0
+        yield Part(number, own, audio_s, reason)
+
+
+def _parts(rows: Iterator[dict[str, Any]], number: int, dtype: np.dtype[np.void]) -> Iterator[Part]:
     """The parts of chunk ``number``, which are the next ones."""
     last = False
     while not last:
         row = next(rows)
         if row["number"] != number:
             raise RuntimeError(f"chunk {row['number']} came where {number} was due")
-        yield from pickle.loads(row["parts"])
+        yield from unpacked(row, dtype)
         last = bool(row["last"])
 
 
