@@ -157,6 +157,10 @@ def test_shards_of_other_steps_or_teams_do_not_mix(tmp_path: Path) -> None:
     shutil.copy(shard_path(path, 2), shard_path(other, 1))
     with pytest.raises(CheckpointError, match="shard 2 of 3 of step 1, among 3 of step 2"):
         read_shards(other)
+    tensors, facts = read_checked(shard_path(fewer, 1), FORMAT)
+    write_checked(shard_path(fewer, 1), tensors, facts | {"world": "4"})
+    with pytest.raises(CheckpointError, match="shard 1 of 4 of step 3, among 2 of step 3"):
+        read_shards(fewer)
     shutil.copy(shard_path(fewer, 0), shard_path(other, 0))
     with pytest.raises(CheckpointError, match="damaged"):
         read_shards(other)

@@ -159,3 +159,4 @@ def test_a_sharded_run_refuses_folders_of_two_machines(setup: Setup, tmp_path: P
     assert len(errors) == 1, team.said()
     assert "rank 1 does not see the run/checkpoints that rank 0 writes to" in errors[0]
     assert "--parallel ddp" in errors[0]
+    assert not (tmp_path / "m0" / "run" / "metrics.jsonl").exists()  # no step is lost
