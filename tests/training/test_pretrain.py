@@ -10,9 +10,12 @@ import torch
 from sslam.errors import CheckpointError, CollapseError, InputError
 from sslam.training import checkpoint as checkpoint_module
 from sslam.training.checkpoint import read_checkpoint
+from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.guard import GuardConfig
 from sslam.training.pretrain import Outcome, Place, pick_device, pretrain
+from sslam.training.ranks import Ranks
 from sslam.training.recipe import Recipe
+from sslam.training.shards import Shard
 from sslam.training.stopping import Ending, Limits
 from sslam.weights.native import load_folder, load_pretraining
 
@@ -165,14 +168,18 @@ def test_another_corpus_is_refused(recordings: Path, tmp_path: Path, mini: Recip
         go(recordings / "000.wav", tmp_path / "run", mini)
 
 
-@pytest.mark.parametrize("kind", ["run", "checkpoint", "stage"])
+@pytest.mark.parametrize("kind", ["run", "checkpoint", "stage", "sharded run", "shards"])
 def test_a_run_can_start_from_another(
     recordings: Path, tmp_path: Path, mini: Recipe, unbroken: Path, kind: str
 ) -> None:
+    shards = CheckpointFolder(tmp_path / "sharded" / "checkpoints", keep=1)
+    shards.save_shard(Shard(0, 1, read_checkpoint(newest(unbroken)), {}), Ranks())
     source = {
         "run": unbroken,
         "checkpoint": newest(unbroken),
         "stage": unbroken / "stages" / "stage2",
+        "sharded run": tmp_path / "sharded",
+        "shards": shards.path(9),
     }[kind]
     only_second = mini.model_copy(update={"stages": mini.stages[1:], "seed": 5})
     out = tmp_path / "run"
