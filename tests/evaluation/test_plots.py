@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sslam.errors import InputError
-from sslam.evaluation.axes import Span, label_of, legend_rows
-from sslam.evaluation.plots import Bars, Series, bar_chart, heatmap, line_chart
+from sslam.evaluation.axes import INK, LETTER_WIDTH, Span, label_of, legend_rows
+from sslam.evaluation.plots import Bars, Series, bar_chart, heatmap, interval_chart, line_chart
 from sslam.evaluation.png import colour, png
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -103,6 +103,27 @@ def test_bars_are_as_high_as_their_values() -> None:
     assert {"g1", "g2", "0.40"} <= {t.text for t in root.iter(f"{SVG}text")}
 
 
+def test_intervals_lie_at_their_values() -> None:
+    nan = float("nan")
+    dots = [Bars("a", [-1.0, 3.0], [-2.0, nan], [0.5, nan]), Bars("b", [nan, 1.0])]
+    svg = interval_chart(["first", "a far longer name"], dots, "t", "points", mark=0.0)
+    root = ET.fromstring(svg)
+    circles = {c.find(f"{SVG}title").text: c.attrib for c in root.iter(f"{SVG}circle")}
+    x = {float(value): float(at["cx"]) for value, at in circles.items()}
+    y = {float(value): float(at["cy"]) for value, at in circles.items()}
+    assert set(x) == {-1.0, 3.0, 1.0}
+    zero = (x[-1.0] + x[1.0]) / 2
+    assert x[3.0] - zero == pytest.approx(3 * (x[1.0] - zero), abs=0.3)
+    assert y[-1.0] < y[3.0] < y[1.0]  # rows from the top, colours of a row below each other
+    (whisker,) = [e.attrib for e in root.iter(f"{SVG}line") if e.attrib["stroke-width"] == "1.5"]
+    ends = [float(whisker[name]) for name in ("x1", "x2")]
+    assert ends == pytest.approx([2 * x[-1.0] - zero, zero + 0.5 * (x[1.0] - zero)], abs=0.3)
+    upright = [e.attrib for e in root.iter(f"{SVG}line") if e.attrib["stroke"] == INK]
+    assert any(float(e["x1"]) == float(e["x2"]) == pytest.approx(zero, abs=0.1) for e in upright)
+    names = [t for t in root.iter(f"{SVG}text") if t.text == "a far longer name"]
+    assert float(names[0].attrib["x"]) > LETTER_WIDTH * len("a far longer name")
+
+
 def test_heatmap_has_row_zero_at_the_bottom() -> None:
     values = np.zeros((3, 4))
     values[0, 1] = 1.0
@@ -125,6 +146,8 @@ def test_legend_wraps_before_it_leaves_the_picture() -> None:
         lambda: line_chart([], "t"),
         lambda: line_chart([Series("a", [1, 2], [1])], "t"),
         lambda: bar_chart(["g"], [Bars("a", [1, 2])], "t"),
+        lambda: interval_chart([], [], "t"),
+        lambda: interval_chart(["r"], [Bars("a", [1.0], [0.0, 1.0])], "t"),
         lambda: heatmap(np.array([[np.nan]]), "t"),
         lambda: heatmap(np.zeros(3), "t"),
     ],

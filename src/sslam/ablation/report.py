@@ -11,7 +11,7 @@ from typing import TypeVar
 from sslam.ablation.score import POOLINGS
 from sslam.ablation.suite import Suite
 from sslam.ablation.summary import Estimate, Line
-from sslam.evaluation.plots import Bars, bar_chart
+from sslam.evaluation.plots import Bars, interval_chart
 from sslam.evaluation.report import Report
 from sslam.files import whole, write_text
 
@@ -62,7 +62,8 @@ def page(suite: Suite, lines: Sequence[Line], wanted: int, done: int) -> Report:
             continue
         report.section(f"Pooling {pooling}")
         for name in _unique(line.set for line in chosen):
-            report.figure(*_charts([line for line in chosen if line.set == name], name))
+            of_set = [line for line in chosen if line.set == name]
+            report.figure(*_charts(of_set, suite.reference))
         header, rows = _wide(chosen, _score)
         report.table(header, rows, "Mean over seeds ± half the 95 % interval, in per cent.")
         header, rows = _wide(chosen, _gain)
@@ -82,34 +83,38 @@ def _about(suite: Suite, wanted: int, done: int) -> str:
     ).strip()
 
 
-def _charts(lines: Sequence[Line], name: str) -> list[str]:
-    """Bars of the rows: over the whole test set, and by degree."""
-    rows = _unique(line.row for line in lines)
-    whole = [line for line in lines if not line.part]
-    bars = [_bars("", whole)] if whole else []
-    charts = [bar_chart([line.row for line in whole], bars, name, y_label=whole[0].metric)]
-    parts = _unique(line.part for line in lines if line.part)
-    if parts:
-        by_row = [_bars(row, [x for x in lines if x.row == row and x.part]) for row in rows]
-        charts.append(bar_chart(parts, by_row, f"{name} by degree of polyphony", y_label="mAP"))
+def _charts(lines: Sequence[Line], reference: str) -> list[str]:
+    """Of one set: scores, and differences from the reference; a colour for each bin of degrees."""
+    name, metric = lines[0].set, lines[0].metric
+    others = [line for line in lines if line.row != reference]
+    charts = [interval_chart(*_dots(lines, lambda line: line.score), name, f"{metric}, per cent")]
+    if others:
+        title = f"{name}: difference from {reference}, paired by seed"
+        gains = _dots(others, lambda line: line.gain)
+        charts.append(interval_chart(*gains, title, "points", mark=0.0))
     return charts
 
 
-def _bars(name: str, lines: Sequence[Line]) -> Bars:
-    estimates = [line.score for line in lines]
-    return Bars(
-        name,
-        [e.mean for e in estimates],
-        [e.low for e in estimates],
-        [e.high for e in estimates],
-    )
+def _dots(
+    lines: Sequence[Line], get: Callable[[Line], Estimate | None]
+) -> tuple[list[str], list[Bars]]:
+    """-> (rows, a colour for the whole set and for each part of it)."""
+    rows, parts = _unique(line.row for line in lines), _unique(line.part for line in lines)
+    found = {(line.row, line.part): get(line) for line in lines}
+    unknown = Estimate(math.nan, math.nan, 0)
+    dots = []
+    for part in parts:
+        of_rows = [found.get((row, part)) or unknown for row in rows]
+        ends = [e.low for e in of_rows], [e.high for e in of_rows]
+        dots.append(Bars(part or "all", [e.mean for e in of_rows], *ends))
+    return rows, dots
 
 
 def _wide(lines: Sequence[Line], show: Show) -> tuple[list[str], list[list[str]]]:
     """A row a way to train, a column a score. -> (header, rows)."""
     columns = _unique((line.set, line.metric, line.part) for line in lines)
     found = {(line.row, line.set, line.metric, line.part): line for line in lines}
-    header = ["row", "seeds", *(f"{s} {metric}{part}" for s, metric, part in columns)]
+    header = ["row", "seeds", *(part or f"{name} {metric}" for name, metric, part in columns)]
     rows = []
     for name in _unique(line.row for line in lines):
         own = [found.get((name, *column)) for column in columns]

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslam.errors import InputError
-from sslam.evaluation.axes import COLOURS, INK, Frame, Span, legend, legend_rows, line, text
+from sslam.evaluation.axes import (
+    COLOURS,
+    FAINT,
+    INK,
+    LETTER_WIDTH,
+    Frame,
+    Span,
+    legend,
+    legend_rows,
+    line,
+    text,
+)
 from sslam.evaluation.png import colour, data_uri
 
 WIDTH, HEIGHT = 620.0, 320.0
+DOT_APART = 9.0  # pixels between the dots of a row
 MOST_POINTS = 600  # of a line: more would not be seen, and would swell the page
 
 
@@ -148,6 +160,66 @@ def _bar(frame: Frame, up: Span, group: int, groups: int, index: int, bars: Sequ
         f'height="{abs(base - tip):.1f}" fill="{fill}"><title>{value:.4g}</title></rect>'
         f"{whisker}{shown}"
     )
+
+
+def interval_chart(
+    rows: Sequence[str],
+    dots: Sequence[Bars],
+    title: str,
+    x_label: str = "",
+    mark: float | None = None,
+    width: float = WIDTH,
+) -> str:
+    """A dot and its interval for each row and colour, rows from the top. -> SVG.
+
+    Args:
+        rows: names, written on the left.
+        dots: values of a colour, one for each row; those that are not finite are left out.
+        mark: a value that gets a vertical line, as 0 does among differences.
+
+    Raises:
+        InputError: no row or colour, or lengths that differ from the number of rows.
+    """
+    lengths = [len(v) for d in dots for v in (d.values, d.low, d.high) if v is not None]
+    if not rows or not dots or any(length != len(rows) for length in lengths):
+        raise InputError(f"chart '{title}' needs one value for each of {len(rows)} rows")
+    plain = Frame(width, HEIGHT, left=24 + LETTER_WIDTH * max(map(len, rows)))
+    names = [d.name for d in dots] if len(dots) > 1 else []
+    inside = plain.width - plain.left - plain.right
+    top = plain.top + 18 * (len(legend_rows(names, inside)) if names else 0)
+    height = top + plain.bottom + len(rows) * (DOT_APART * (len(dots) + 1))
+    frame = replace(plain, height=height, top=top)
+    shown = [v for d in dots for part in (d.values, d.low, d.high) for v in part or ()]
+    across = Span.around(shown if mark is None else [*shown, mark])
+    ticks = [frame.x(across.share(tick)) for tick in across.ticks()]
+    grid = [line(x, frame.y(0), x, frame.y(1), FAINT) for x in ticks]
+    drawn = [_row(frame, across, name, r, len(rows), dots) for r, name in enumerate(rows)]
+    marks = [] if mark is None else [frame.x(across.share(mark))]
+    key = legend(names, frame.left, plain.top + 6, inside) if names else ""
+    marked = [line(x, frame.y(0), x, frame.y(1), INK) for x in marks]
+    axes = frame.titles(title, x_label, ""), *grid, frame.x_axis(across), *marked
+    return frame.picture(title, *axes, *drawn, key)
+
+
+def _row(frame: Frame, across: Span, name: str, row: int, rows: int, dots: Sequence[Bars]) -> str:
+    """The name of a row and its dots, one below the other."""
+    middle = frame.y(1 - (row + 0.5) / rows)
+    parts = [text(frame.left - 8, middle + 4, name, "end")]
+    for index, dot in enumerate(dots):
+        value, stroke = dot.values[row], COLOURS[index % len(COLOURS)]
+        if not math.isfinite(value):
+            continue
+        x, y = frame.x(across.share(value)), middle + DOT_APART * (index - (len(dots) - 1) / 2)
+        if dot.low is not None and dot.high is not None:
+            low, high = dot.low[row], dot.high[row]
+            if math.isfinite(low + high):
+                ends = (frame.x(across.share(end)) for end in (low, high))
+                parts.append(line(next(ends), y, next(ends), y, stroke, 1.5))
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{stroke}">'
+            f"<title>{value:.4g}</title></circle>"
+        )
+    return "".join(parts)
 
 
 def heatmap(
