@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +127,35 @@ def test_processes_give_the_scores_of_one(finished: Materials, tmp_path: Path) -
         shutil.rmtree(materials.out / "runs" / "mb-ua" / f"seed-{seed}")
     ablate(materials, None, 2, _quiet)
     assert _scores(materials.out) == expected
+
+
+def test_processes_end_with_the_one_that_started_them(finished: Materials, tmp_path: Path) -> None:
+    """Killed outright, it can tell them nothing; each of them has handed-out runs waiting."""
+    materials = _copy(finished, tmp_path / "orphans")
+    shutil.rmtree(materials.out / "runs")
+    words = ["ablate", "--suite", "quick", "--jobs", "2", "--out", str(materials.out)]
+    words += ["--clips", str(materials.clips), "--init", str(materials.start)]
+    words += [f"--set={name}={path}" for name, path in materials.sets.items()]
+    code = "import sys; from sslam.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen([sys.executable, "-c", code, *words]) as parent:
+        while not any((materials.out / "runs").rglob("metrics.jsonl")):
+            assert parent.poll() is None
+            time.sleep(0.05)
+        workers = _children(parent.pid)
+        parent.kill()
+    assert len(workers) >= 2
+    while any(map(_alive, workers)):
+        time.sleep(0.05)
+    assert len(_scores(materials.out)) < 4
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(") ")[2][0] != "Z"
 
 
 def test_all_runs_start_from_the_weights_given(finished: Materials, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +22,7 @@ from sslam.ablation.run import (
     read_sets,
     run_one,
 )
+from sslam.ablation.suite import Row
 from sslam.ablation.summary import Line, summarise
 from sslam.errors import SslamError
 from sslam.evaluation.task import make_task
@@ -65,9 +68,9 @@ def _results(materials: Materials, start: Path, jobs: int) -> Iterator[Finished]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Fresh processes: forking one that has started threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,))
+    pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
     try:
-        futures = [pool.submit(run_one, materials, row, seed, start) for row, seed in runs]
+        futures = [pool.submit(_run_for_parent, materials, row, seed, start) for row, seed in runs]
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
@@ -77,6 +80,38 @@ def _results(materials: Materials, start: Path, jobs: int) -> Iterator[Finished]
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """Start a process of the pool."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+
+
+def _stop_with_parent() -> None:
+    """When the parent is gone, however it went, stop as if told to: a run writes a checkpoint."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run_for_parent(materials: Materials, row: Row, seed: int, start: Path) -> Finished:
+    """`run_one`; with the parent gone, the process ends before and after it.
+
+    It may have handed out another run before it went, and would never hand out one more.
+    """
+    _end_as_orphan()
+    try:
+        return run_one(materials, row, seed, start)
+    finally:
+        _end_as_orphan()
+
+
+def _end_as_orphan() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
 
 
 def _short(run: Finished) -> str:
