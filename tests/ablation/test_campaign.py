@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.processes import alive
 
 from sslam.ablation import run as run_module
 from sslam.ablation.campaign import ablate
@@ -144,18 +145,13 @@ def test_processes_end_with_the_one_that_started_them(finished: Materials, tmp_p
         workers = _children(parent.pid)
         parent.kill()
     assert len(workers) >= 2
-    while any(map(_alive, workers)):
+    while any(map(alive, workers)):
         time.sleep(0.05)
     assert len(_scores(materials.out)) < 4
 
 
 def _children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(") ")[2][0] != "Z"
 
 
 def test_all_runs_start_from_the_weights_given(finished: Materials, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.synthetic import RATE_HZ, Memory, write_folder
+from tests.processes import alive
 
 from sslam.data.batches import GroupOrder, TrainingBatches, WaveBatch
 from sslam.data.crops import ClipCrops, PackedCrops, measure_durations
@@ -139,11 +140,6 @@ def read_for_ever(told: Connection) -> None:
     told.send(worker_pids())
     while True:
         next(iterator)
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +23,7 @@ from sslam.ablation.run import (
 )
 from sslam.ablation.suite import Row
 from sslam.ablation.summary import Line, summarise
+from sslam.data.workers import end_with_parent
 from sslam.errors import SslamError
 from sslam.evaluation.task import make_task
 
@@ -83,17 +83,9 @@ def _results(materials: Materials, start: Path, jobs: int) -> Iterator[Finished]
 
 
 def _begin(threads: int) -> None:
-    """Start a process of the pool."""
+    """Start a process of the pool; it stops as if told to, so that a run writes a checkpoint."""
     torch.set_num_threads(threads)
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-
-
-def _stop_with_parent() -> None:
-    """When the parent is gone, however it went, stop as if told to: a run writes a checkpoint."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def _run_for_parent(materials: Materials, row: Row, seed: int, start: Path) -> Finished:

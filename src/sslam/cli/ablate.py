@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from sslam.cli.results import stopped_status
+
 
 @dataclass(frozen=True)
 class Args:
@@ -64,7 +66,7 @@ def run(args: Args) -> int:
     try:
         ablate(materials, args.init, args.jobs, lambda text: print(text, file=sys.stderr))
     except StoppedError as stopped:
-        return 128 + stopped.signal
+        return stopped_status(stopped.signal)
     print((out / "table.md").read_text(encoding="utf-8"), end="")
     return 0
 

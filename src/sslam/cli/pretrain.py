@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from sslam.cli.results import stopped_status
+
 if TYPE_CHECKING:
     from sslam.model.audio_model import AudioModel
     from sslam.training.run import Watch
@@ -98,7 +100,7 @@ def run(args: Args) -> int:
         )
     except FollowedError as error:  # the process that it follows prints the reason
         return error.exit_code
-    return 0 if outcome.signal is None else 128 + outcome.signal
+    return stopped_status(outcome.signal)
 
 
 def _watch(args: Args) -> Watch:

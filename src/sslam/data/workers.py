@@ -44,13 +44,22 @@ def _start(begin: Callable[..., None], args: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     begin(*args)
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed outright cannot tell its workers to end."""
+def end_with_parent(end: Callable[[], object] = lambda: os._exit(1)) -> None:
+    """Have this process call ``end`` once its parent is gone, however it went.
+
+    A parent that was killed outright cannot tell its workers to end, which would work on what is
+    already in the queue, and then wait for more.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent is None:
+        return
+
+    def wait() -> None:
         parent.join()
-        os._exit(1)
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -64,7 +64,7 @@ def line_chart(
     if not series or any(len(s.x) != len(s.y) for s in series):
         raise InputError(f"chart '{title}' needs series with as many x as y")
     names = [s.name for s in series]
-    frame, key = _frame_with_legend(names, width)
+    frame, key = _frame_with_legend(names, Frame(width, HEIGHT))
     across = Span.around([v for s in series for v in s.x])
     up = Span.around([v for s in series for v in s.y], log=log_y)
     lines = "".join(
@@ -106,11 +106,9 @@ def bar_chart(
     Raises:
         InputError: no group or bar, or lengths that differ from the number of groups.
     """
-    lengths = [len(v) for b in bars for v in (b.values, b.low, b.high) if v is not None]
-    if not groups or not bars or any(length != len(groups) for length in lengths):
-        raise InputError(f"chart '{title}' needs one value for each of {len(groups)} groups")
+    _require_values(title, bars, len(groups), "groups")
     names = [b.name for b in bars] if len(bars) > 1 else []
-    frame, key = _frame_with_legend(names, width)
+    frame, key = _frame_with_legend(names, Frame(width, HEIGHT))
     everything = [v for b in bars for part in (b.values, b.low, b.high) for v in part or ()]
     up = Span.around(everything, zero=True)
     drawn = [
@@ -180,25 +178,24 @@ def interval_chart(
     Raises:
         InputError: no row or colour, or lengths that differ from the number of rows.
     """
-    lengths = [len(v) for d in dots for v in (d.values, d.low, d.high) if v is not None]
-    if not rows or not dots or any(length != len(rows) for length in lengths):
-        raise InputError(f"chart '{title}' needs one value for each of {len(rows)} rows")
-    plain = Frame(width, HEIGHT, left=24 + LETTER_WIDTH * max(map(len, rows)))
+    _require_values(title, dots, len(rows), "rows")
+    room = len(rows) * DOT_APART * (len(dots) + 1)
+    left = 24 + LETTER_WIDTH * max(map(len, rows))
     names = [d.name for d in dots] if len(dots) > 1 else []
-    inside = plain.width - plain.left - plain.right
-    top = plain.top + 18 * (len(legend_rows(names, inside)) if names else 0)
-    height = top + plain.bottom + len(rows) * (DOT_APART * (len(dots) + 1))
-    frame = replace(plain, height=height, top=top)
+    bare = Frame(width, Frame.top + room + Frame.bottom, left=left)
+    frame, key = _frame_with_legend(names, bare)
     shown = [v for d in dots for part in (d.values, d.low, d.high) for v in part or ()]
     across = Span.around(shown if mark is None else [*shown, mark])
-    ticks = [frame.x(across.share(tick)) for tick in across.ticks()]
-    grid = [line(x, frame.y(0), x, frame.y(1), FAINT) for x in ticks]
+    grid = [_upright(frame, across, tick, FAINT) for tick in across.ticks()]
+    marked = [] if mark is None else [_upright(frame, across, mark, INK)]
     drawn = [_row(frame, across, name, r, len(rows), dots) for r, name in enumerate(rows)]
-    marks = [] if mark is None else [frame.x(across.share(mark))]
-    key = legend(names, frame.left, plain.top + 6, inside) if names else ""
-    marked = [line(x, frame.y(0), x, frame.y(1), INK) for x in marks]
     axes = frame.titles(title, x_label, ""), *grid, frame.x_axis(across), *marked
     return frame.picture(title, *axes, *drawn, key)
+
+
+def _upright(frame: Frame, across: Span, value: float, stroke: str) -> str:
+    x = frame.x(across.share(value))
+    return line(x, frame.y(0), x, frame.y(1), stroke)
 
 
 def _row(frame: Frame, across: Span, name: str, row: int, rows: int, dots: Sequence[Bars]) -> str:
@@ -213,8 +210,8 @@ def _row(frame: Frame, across: Span, name: str, row: int, rows: int, dots: Seque
         if dot.low is not None and dot.high is not None:
             low, high = dot.low[row], dot.high[row]
             if math.isfinite(low + high):
-                ends = (frame.x(across.share(end)) for end in (low, high))
-                parts.append(line(next(ends), y, next(ends), y, stroke, 1.5))
+                x1, x2 = (frame.x(across.share(end)) for end in (low, high))
+                parts.append(line(x1, y, x2, y, stroke, 1.5))
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{stroke}">'
             f"<title>{value:.4g}</title></circle>"
@@ -264,12 +261,18 @@ def heatmap(
     )
 
 
-def _frame_with_legend(names: Sequence[str], width: float) -> tuple[Frame, str]:
-    """A frame with room for the legend above it; none for a single nameless series."""
-    plain = Frame(width, HEIGHT)
+def _require_values(title: str, bars: Sequence[Bars], count: int, places: str) -> None:
+    """Refuse a chart that is empty, or has not a value for each of its ``count`` places."""
+    lengths = [len(v) for b in bars for v in (b.values, b.low, b.high) if v is not None]
+    if not count or not bars or any(length != count for length in lengths):
+        raise InputError(f"chart '{title}' needs one value for each of {count} {places}")
+
+
+def _frame_with_legend(names: Sequence[str], bare: Frame) -> tuple[Frame, str]:
+    """``bare`` with room for the legend above it; as it is for a single nameless series."""
     if not any(names):
-        return plain, ""
-    inside = width - plain.left - plain.right
-    rows = len(legend_rows(names, inside))
-    frame = Frame(width, HEIGHT + 18 * rows, top=plain.top + 18 * rows)
-    return frame, legend(names, plain.left, plain.top + 6, inside)
+        return bare, ""
+    inside = bare.width - bare.left - bare.right
+    room = 18 * len(legend_rows(names, inside))
+    frame = replace(bare, height=bare.height + room, top=bare.top + room)
+    return frame, legend(names, bare.left, bare.top + 6, inside)

@@ -63,11 +63,9 @@ class RowMaker:
             frames=what in ("frames", "events"),
             logits=what in ("scores", "tags"),
         )
-        width = config.encoder.width
-        if what != "frames":
-            width = (
-                len(config.labels) if self._scores else vector_width(self._wanted.pooling, width)
-            )
+        width = len(config.labels) if self._scores else config.encoder.width
+        if what == "clip":
+            width = vector_width(self._wanted.pooling, width)
         self.row: np.dtype[np.void] = tag_row() if what in ("tags", "events") else vector_row(width)
         self._patch_s = config.encoder.patch * HOP_SAMPLES / RATE_HZ
         self._name = name

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslam.errors import CollapseError, SslamError
 from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.training.checkpoint import Checkpoint
 from sslam.training.checkpoint_folder import CheckpointFolder
 from sslam.training.course import (
     own_checkpoint,
@@ -135,15 +136,21 @@ class Run:
         lie in shards, models wait for the end of a stage or of the run: they must be gathered.
         """
         self.task.require_replicas(step)
-        if step in self.recipe.stage_ends or not self.task.sharded:
-            self._export(step)
-        self.ranks.lead(self.log.sync)
         state = state_of(self.run) | {"guard": self.guard.averages, "peaks": self.guard.peaks}
         if self.task.sharded:
+            if step in self.recipe.stage_ends:
+                self._export(step)
+            self.ranks.lead(self.log.sync)
             self.checkpoints.save_shard(self.task.shard(step, state), self.ranks)
         else:
             checkpoint = self.task.checkpoint(step, state)
-            self.ranks.lead(lambda: self.checkpoints.save(checkpoint))
+            self.ranks.lead(lambda: self._write(checkpoint))
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        networks = {name: checkpoint.part(name) for name in NETWORKS}
+        self._write_models(checkpoint.step, networks)
+        self.log.sync()
+        self.checkpoints.save(checkpoint)
 
     def _export(self, step: int) -> None:
         """The student as a model; at the end of a stage also all to go on from. All ranks call."""

@@ -17,6 +17,7 @@ from sslam.data.crops import Measured
 from sslam.errors import InputError, RecipeError
 from sslam.files import lock, write_text
 from sslam.training.recipe_files import check_recipe
+from sslam.training.shards import PARTIAL
 
 FORMAT = "sslam-run-1"
 
@@ -80,7 +81,7 @@ class RunFolder:
         if not self.config.exists():
             return self._create(recipe, corpus, init)
         saved = self._read()
-        if not any(path.suffix != ".partial" for path in self.checkpoints.glob("*")):
+        if not any(path.suffix != PARTIAL for path in self.checkpoints.glob("*")):
             return self._write(recipe, corpus, init)
         before = self.parse_recipe(saved["recipe"])
         differing = first_difference(before.decisive(), recipe.decisive())

@@ -38,6 +38,7 @@ from sslam.data.soundscapes.render import render_stems
 from sslam.data.soundscapes.split import refuse_shared_groups
 from sslam.data.soundscapes.statistics import SceneRecord, SceneStatistics, measure_scenes
 from sslam.data.soundscapes.strong_labels import write_strong_labels
+from sslam.data.workers import end_with_parent
 from sslam.errors import AudioError, InputError, SslamError
 
 SILENCE_DBFS = -120.0
@@ -190,6 +191,7 @@ _maker: _Maker | None = None  # of a worker process, set as it starts
 def _start(maker: _Maker) -> None:
     global _maker
     _maker = maker
+    end_with_parent()
 
 
 def _make(task: tuple[int, int]) -> Skipped | None:
