@@ -47,8 +47,8 @@ class Args:
 
     pooling: Literal["auto", "cls", "mean", "statistics", "segments", "bands", "grid"] = "auto"
     """A clip's vector: the CLS token; the mean of the patches; with their deviation; that and the
-    means of 8 parts of the time, of each mel band, or of all parts of all bands. auto takes what
-    scores best on validation, as it does for λ and k."""
+    means of 8 parts of the time, mean and deviation of each mel band, or both and the means of all
+    parts of all bands. auto takes what scores best on validation, as it does for λ and k."""
 
     probe: Literal["linear", "knn", "attentive"] = "linear"
     """Logistic regression, nearest neighbours, or attention pooling over the patches."""

@@ -17,8 +17,8 @@ from sslam.model.network import Pooling
 SEGMENTS = 8
 ProbePooling = Pooling | Literal["segments", "bands", "grid", "auto"]
 """Further vectors for probes: statistics with the means over 8 parts of the clip's time, with the
-mean of each mel band (a row of patches), and with both and every part of every band; ``auto`` is
-all that there are, side by side, of which validation chooses."""
+mean and deviation of each mel band (a row of patches), and with both and every part of every band;
+``auto`` is all that there are, side by side, of which validation chooses."""
 POOLINGS = (*get_args(Pooling), "segments", "bands", "grid", "auto")
 
 
@@ -82,16 +82,17 @@ class ModelFeatures:
     def _columns(self) -> dict[str, slice]:
         """Where each vector lies in what `_every_vector` gives."""
         encoder = self.model.config.encoder
-        bands = encoder.n_mels // encoder.patch
+        mel = encoder.n_mels // encoder.patch
         mean = 1 + SEGMENTS
+        bands = mean + 2 + 2 * mel
         ends = {
             "cls": (0, 1),
             "mean": (mean, mean + 1),
             "statistics": (mean, mean + 2),
             "segments": (1, mean + 2),
-            "bands": (mean, mean + 2 + bands),
-            "grid": (1, mean + 2 + bands + SEGMENTS * bands),
-            "auto": (0, mean + 2 + bands + SEGMENTS * bands * self.grid),
+            "bands": (mean, bands),
+            "grid": (1, bands + SEGMENTS * mel),
+            "auto": (0, bands + SEGMENTS * mel * self.grid),
         }
         width = encoder.width
         return {name: slice(low * width, high * width) for name, (low, high) in ends.items()}
@@ -130,12 +131,8 @@ class LogmelStatistics(nn.Module):
         with torch.inference_mode():
             inputs = self.front_end(wave, samples)
             logmel = inputs.logmel.double()
-            summed, squared = _summed(logmel), _summed(logmel.square())
-            zero = torch.zeros_like(inputs.frames)
-            mean = _mean_between(summed, zero, inputs.frames)
-            variance = _mean_between(squared, zero, inputs.frames) - mean.square()
-            parts = _parts(summed, inputs.frames, self.segments)
-            return torch.cat([mean, variance.clamp(min=0).sqrt(), *parts], dim=1).float()
+            parts = _parts(_summed(logmel), inputs.frames, self.segments)
+            return torch.cat([_statistics(logmel, inputs.frames), *parts], dim=1).float()
 
     def fingerprint(self) -> str:
         """Of the front end and the number of segments."""
@@ -149,18 +146,20 @@ def _every_vector(features: Features) -> list[Tensor]:
     Each (B, n D), in an order in which what is used together lies together.
     """
     clips, mel = len(features.tokens), features.grid.mel
-    by_band = features.patches.reshape(clips, features.grid.time, -1)  # (B, time, mel · D)
-    summed = _summed(by_band.double())
-    cells = torch.stack(_parts(summed, features.times, SEGMENTS), dim=1).to(features.tokens)
-    bands = _mean_between(summed, torch.zeros_like(features.times), features.times)
+    by_band = features.patches.reshape(clips, features.grid.time, -1).double()  # (B, time, mel · D)
+    cells = torch.stack(_parts(_summed(by_band), features.times, SEGMENTS), dim=1)
     segments = cells.reshape(clips, SEGMENTS, mel, -1).mean(dim=2)
-    return [
-        features.cls,
-        segments.flatten(1),
-        features.clip("statistics"),
-        bands.to(features.tokens),
-        cells.flatten(1),
-    ]
+    bands = _statistics(by_band, features.times)
+    vectors = [features.cls, segments, features.clip("statistics"), bands, cells]
+    return [vector.flatten(1).to(features.tokens) for vector in vectors]
+
+
+def _statistics(values: Tensor, steps: Tensor) -> Tensor:
+    """Means and deviations over the first ``steps`` (B,) of (B, T, F) float64. -> (B, 2 F)."""
+    zero = torch.zeros_like(steps)
+    mean = _mean_between(_summed(values), zero, steps)
+    variance = _mean_between(_summed(values.square()), zero, steps) - mean.square()
+    return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
 
 
 def _summed(values: Tensor) -> Tensor:
