@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
 from sets import EvaluationSet, read_sets
 
 from sslam.evaluation.embed import clip_features
@@ -28,11 +27,12 @@ from sslam.evaluation.encoders import (
     ClipEncoder,
     LogmelStatistics,
     ModelFeatures,
+    untrained,
 )
 from sslam.evaluation.polyphony import score_by_degree
 from sslam.evaluation.probe import WHOLE, linear_probe
 from sslam.evaluation.task import make_task
-from sslam.model.audio_model import AudioModel, AudioModelConfig
+from sslam.model.audio_model import AudioModel
 from sslam.weights.native import load_folder
 
 PER_CENT = 100.0
@@ -91,22 +91,11 @@ def tested(models: Sequence[tuple[str, AudioModel]]) -> Iterator[Tested]:
     """The baselines, then random weights of the first model's architecture, then the models."""
     yield Tested("logmel", LogmelStatistics())
     yield Tested("logmel-segments", LogmelStatistics(segments=SEGMENTS))
-    random = [("random weights", untrained(models[0][1]))] if models else []
+    random = [("random weights", untrained(models[0][1], RANDOM_SEED))] if models else []
     for name, model in [*random, *models]:
         features = ModelFeatures(model, "auto")
         yield Tested(f"{name}, {EMBEDDED}", features, {EMBEDDED: features.choices[EMBEDDED]})
         yield Tested(f"{name}, chosen", features, features.choices)
-
-
-def untrained(model: AudioModel) -> AudioModel:
-    """A model of the same architecture with the weights that a run starts from.
-
-    It keeps nothing else of ``model``, so that its scores are found again for the next one.
-    """
-    config = AudioModelConfig(encoder=model.config.encoder, front_end=model.config.front_end)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
-        return AudioModel(config)
 
 
 def evaluate(sets: Sequence[EvaluationSet], chosen: Iterable[Tested], out: Path) -> list[Row]:

@@ -18,15 +18,17 @@ from tests.processes import alive
 from sslam.ablation import run as run_module
 from sslam.ablation.campaign import ablate
 from sslam.ablation.run import SCORES, Materials
-from sslam.ablation.score import L2_GRID, score_features
-from sslam.ablation.suite import load_suite
+from sslam.ablation.score import L2_GRID, Score, score_features, score_model
+from sslam.ablation.suite import ANCHORS, load_suite
 from sslam.cli.main import main
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
+from sslam.evaluation.encoders import untrained
 from sslam.evaluation.metrics import macro_map, unit_weights
 from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import make_task
 from sslam.training.pretrain import Place
+from sslam.weights.native import load_folder
 
 
 def _quiet(text: str) -> None:
@@ -60,8 +62,9 @@ def test_every_run_has_its_scores_and_the_tables_hold_them(finished: Materials) 
     with (finished.out / "table.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     whole = [row for row in rows if row["set"] == "tones" and row["pooling"] == "cls"]
-    assert [row["row"] for row in whole] == ["mb-ua", "sslam"]
-    for row in whole:
+    assert [row["row"] for row in whole] == [*ANCHORS, "mb-ua", "sslam"]
+    assert {row["seeds"] for row in whole[:2]} == {"1"} and not whole[1]["gain"]
+    for row in whole[2:]:
         values = [
             score["value"]
             for name, content in found.items()
@@ -74,6 +77,17 @@ def test_every_run_has_its_scores_and_the_tables_hold_them(finished: Materials) 
     assert {row["part"] for row in rows if row["set"] == "chords"} == {"", "{2,3}"}
     assert "4 of 4 runs are finished" in (finished.out / "table.md").read_text()
     assert "<svg" in (finished.out / "report.html").read_text()
+
+
+def test_anchors_are_random_weights_and_the_common_ones(finished: Materials) -> None:
+    init = run_module.common_weights(finished, None)
+    sets = run_module.read_sets(finished.sets)
+    for name, model in (
+        ("start", load_folder(init)),
+        ("untrained", untrained(load_folder(init), finished.suite.first_seed)),
+    ):
+        known = json.loads((finished.out / "anchors" / name / SCORES).read_text())["scores"]
+        assert [Score(**score) for score in known] == score_model(model, sets)
 
 
 def test_a_second_call_trains_nothing(

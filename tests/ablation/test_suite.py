@@ -77,6 +77,7 @@ def test_runs_take_seeds_in_turn_and_seeds_reach_the_recipe() -> None:
     [
         ({"reference": "z"}, "'z' is no row"),
         ({"rows": [ROW, ROW]}, "different names"),
+        ({"rows": [ROW, ROW | {"name": "start"}]}, "no row may be named start"),
         ({"rowz": []}, "rowz"),
         ({"stage": "stage9"}, "no stage 'stage9'"),
         ({"rows": [ROW | {"set": {"stages.stage2.objectiv": 1}}]}, "did you mean objective"),

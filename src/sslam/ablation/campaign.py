@@ -20,8 +20,9 @@ from sslam.ablation.run import (
     common_weights,
     read_sets,
     run_one,
+    score_anchor,
 )
-from sslam.ablation.suite import Row
+from sslam.ablation.suite import ANCHORS, Row
 from sslam.ablation.summary import Line, summarise
 from sslam.data.workers import end_with_parent
 from sslam.errors import SslamError
@@ -50,11 +51,14 @@ def ablate(materials: Materials, init: Path | None, jobs: int, say: Say) -> list
     materials.out.mkdir(parents=True, exist_ok=True)
     start = common_weights(materials, init)
     wanted = len(materials.suite.runs())
+    anchors = [score_anchor(materials, name, start) for name in ANCHORS]
+    for anchor in anchors:
+        say(f"{anchor.row}: {_short(anchor)}")
     done: list[Finished] = []
     lines: list[Line] = []
     for run in _results(materials, start, jobs):
         done.append(run)
-        lines = summarise(materials.suite, done)
+        lines = summarise(materials.suite, [*anchors, *done])
         write_report(materials.suite, lines, wanted, len(done), materials.out)
         say(f"{len(done)} of {wanted}: {run.row}, seed {run.seed}: {_short(run)}")
     return lines

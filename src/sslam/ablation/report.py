@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sslam.ablation.score import POOLINGS
-from sslam.ablation.suite import Suite
+from sslam.ablation.suite import ANCHORS, Suite
 from sslam.ablation.summary import Estimate, Line
 from sslam.evaluation.plots import Bars, interval_chart
 from sslam.evaluation.report import Report
@@ -79,14 +79,15 @@ def page(suite: Suite, lines: Sequence[Line], wanted: int, done: int) -> Report:
 def _about(suite: Suite, wanted: int, done: int) -> str:
     return (
         f"{suite.description} {done} of {wanted} runs are finished. Scores are of a linear probe "
-        "on frozen features, in per cent: mean over seeds ± half the 95 % t interval."
+        "on frozen features, in per cent: mean over seeds ± half the 95 % t interval; of untrained "
+        "weights and of those that all rows start from, once."
     ).strip()
 
 
 def _charts(lines: Sequence[Line], reference: str) -> list[str]:
     """Of one set: scores, and differences from the reference; a colour for each bin of degrees."""
     name, metric = lines[0].set, lines[0].metric
-    others = [line for line in lines if line.row != reference]
+    others = [line for line in lines if line.row not in (*ANCHORS, reference)]
     charts = [interval_chart(*_dots(lines, lambda line: line.score), name, f"{metric}, per cent")]
     if others:
         title = f"{name}: difference from {reference}, paired by seed"

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sslam.ablation.score import PROBE_SEED, Score, score_model
-from sslam.ablation.suite import Row, Suite
+from sslam.ablation.suite import UNTRAINED, Row, Suite
 from sslam.data.manifest import Clip
 from sslam.data.sources import load_clips
 from sslam.errors import InputError
+from sslam.evaluation.encoders import untrained
 from sslam.files import write_text
 from sslam.training.pretrain import Place, pretrain
 from sslam.training.run import Outcome
@@ -102,21 +103,46 @@ def run_one(materials: Materials, row: Row, seed: int, init: Path) -> Finished:
     """
     folder = materials.folder(row, seed)
     recipe = materials.suite.row_recipe(row, seed)
-    identity = _identity(materials, row, seed, init)
-    known = read_scores(folder, row, seed, identity)
+    identity = _identity(materials, recipe.decisive(), init)
+    known = read_scores(folder, row.name, seed, identity)
     if known is not None:
         return known
     finished(pretrain([materials.clips], folder, recipe, init=str(init), place=materials.place))
-    sets = read_sets(materials.sets)
-    scores = tuple(score_model(load_folder(folder / "model"), sets))
-    content = {"identity": identity, "scores": [asdict(score) for score in scores]}
-    write_text(folder / SCORES, json.dumps(content, indent=1) + "\n")
+    model = load_folder(folder / "model")
+    found = Finished(row.name, seed, tuple(score_model(model, read_sets(materials.sets))))
+    _write_scores(folder, found, identity)
     for bulky in ("checkpoints", "stages"):  # only needed to go on with a run
         shutil.rmtree(folder / bulky, ignore_errors=True)
-    return Finished(row.name, seed, scores)
+    return found
 
 
-def read_scores(folder: Path, row: Row, seed: int, identity: str) -> Finished | None:
+def score_anchor(materials: Materials, name: str, init: Path) -> Finished:
+    """Probe one of the suite's `ANCHORS`; scores found are taken as they are.
+
+    Raises:
+        InputError: the folder holds the scores of other weights or recordings.
+    """
+    seed = materials.suite.first_seed
+    folder = materials.out / "anchors" / name
+    identity = _identity(materials, [name, seed], init)
+    known = read_scores(folder, name, seed, identity)
+    if known is not None:
+        return known
+    model = load_folder(init)
+    if name == UNTRAINED:
+        model = untrained(model, seed)
+    found = Finished(name, seed, tuple(score_model(model, read_sets(materials.sets))))
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_scores(folder, found, identity)
+    return found
+
+
+def _write_scores(folder: Path, found: Finished, identity: str) -> None:
+    content = {"identity": identity, "scores": [asdict(score) for score in found.scores]}
+    write_text(folder / SCORES, json.dumps(content, indent=1) + "\n")
+
+
+def read_scores(folder: Path, row: str, seed: int, identity: str) -> Finished | None:
     """What a finished run scored; None when it is not finished.
 
     Raises:
@@ -131,7 +157,7 @@ def read_scores(folder: Path, row: Row, seed: int, identity: str) -> Finished | 
             f"{path} was made from other weights, recordings or settings: give another --out, or "
             "take it away"
         )
-    return Finished(row.name, seed, tuple(Score(**score) for score in content["scores"]))
+    return Finished(row, seed, tuple(Score(**score) for score in content["scores"]))
 
 
 def read_sets(sets: Mapping[str, Path]) -> dict[str, Sequence[Clip]]:
@@ -143,10 +169,9 @@ def read_sets(sets: Mapping[str, Path]) -> dict[str, Sequence[Clip]]:
     return {name: load_clips(path, class_folders=True) for name, path in sets.items()}
 
 
-def _identity(materials: Materials, row: Row, seed: int, init: Path) -> str:
+def _identity(materials: Materials, settings: object, init: Path) -> str:
     digest = hashlib.sha256()
-    facts = [materials.suite.row_recipe(row, seed).decisive(), PROBE_SEED]
-    digest.update(json.dumps(facts, sort_keys=True).encode())
+    digest.update(json.dumps([settings, PROBE_SEED], sort_keys=True).encode())
     for path in (init / WEIGHTS, materials.clips, *materials.sets.values()):
         digest.update(path.read_bytes() if path.is_file() else str(path).encode())
     return digest.hexdigest()

@@ -14,6 +14,10 @@ from sslam.errors import InputError, RecipeError
 from sslam.training.recipe import Recipe
 from sslam.training.recipe_files import check_recipe, load_recipe
 
+UNTRAINED = "untrained"
+ANCHORS = (UNTRAINED, "start")
+"""Scored once to compare the rows with: random weights, and those that all rows start from."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +55,8 @@ class Suite(_Frozen):
         names = [row.name for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError(f"rows need different names, not {', '.join(names)}")
+        if taken := set(names) & set(ANCHORS):
+            raise ValueError(f"no row may be named {' or '.join(taken)}, which every suite has")
         if self.reference not in names:
             raise ValueError(f"reference {self.reference!r} is no row ({', '.join(names)})")
         return self

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from sslam.ablation.run import Finished
-from sslam.ablation.suite import Suite
+from sslam.ablation.suite import ANCHORS, Suite
 from sslam.benchmarks.published import published
 
 LEVEL = 0.95
@@ -67,7 +67,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
-    """A line for each row that has a finished run and each of its scores, in the suite's order."""
+    """A line for each row with a finished run and each of its scores: anchors, then the rows."""
     values: dict[Key, dict[int, float]] = {}
     clips: dict[Key, int] = {}
     for run in runs:
@@ -75,10 +75,11 @@ def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
             key = (run.row, score.set, score.pooling, score.metric, score.part)
             values.setdefault(key, {})[run.seed] = score.value
             clips[key] = score.clips
-    order = {row.name: place for place, row in enumerate(suite.rows)}
+    order = [*ANCHORS, *(row.name for row in suite.rows)]
     names = {row.name: row.published for row in suite.rows}
+    single = (*ANCHORS, suite.reference)
     lines = []
-    for key in sorted(values, key=lambda each: order[each[0]]):
+    for key in sorted(values, key=lambda each: order.index(each[0])):
         row, name, pooling, metric, part = key
         base = values.get((suite.reference, name, pooling, metric, part), {})
         lines.append(
@@ -86,8 +87,8 @@ def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
                 *key,
                 clips=clips[key],
                 score=estimate(list(values[key].values())),
-                gain=None if row == suite.reference else _paired(values[key], base),
-                published=_published(names[row], part),
+                gain=None if row in single else _paired(values[key], base),
+                published=_published(names.get(row, ""), part),
             )
         )
     return lines

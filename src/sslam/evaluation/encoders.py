@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslam.errors import InputError
 from sslam.features.front_end import FrontEnd, FrontEndConfig
-from sslam.model.audio_model import AudioModel, Features
+from sslam.model.audio_model import AudioModel, AudioModelConfig, Features
 from sslam.model.network import Pooling
 
 SEGMENTS = 8
@@ -107,6 +107,17 @@ class ModelFeatures:
                 content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
                 digest.update(content.numpy().tobytes())
         return digest.hexdigest()
+
+
+def untrained(model: AudioModel, seed: int) -> AudioModel:
+    """Random weights of the same encoder and front end, what a trained model has to beat.
+
+    Nothing else of ``model`` is kept, so that features are found again for the next of its kind.
+    """
+    config = AudioModelConfig(encoder=model.config.encoder, front_end=model.config.front_end)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AudioModel(config)
 
 
 class LogmelStatistics(nn.Module):
