@@ -11,11 +11,10 @@ from sklearn.metrics import average_precision_score
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
+from sslam.evaluation.fitters import LinearFitter, RidgeFitter
 from sslam.evaluation.neighbours import TEMPERATURE, Neighbours
 from sslam.evaluation.probe import (
     L2_GRID,
-    LinearFitter,
-    RidgeFitter,
     knn_probe,
     linear_probe,
     selection_folds,

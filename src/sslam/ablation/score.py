@@ -12,7 +12,7 @@ from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import ModelFeatures
 from sslam.evaluation.metrics import accuracy, macro_map, unit_weights
 from sslam.evaluation.polyphony import PAPER_BINS
-from sslam.evaluation.probe import linear_probe
+from sslam.evaluation.probe import linear_scores
 from sslam.evaluation.task import Task, make_task
 from sslam.model.audio_model import AudioModel
 
@@ -52,8 +52,8 @@ def score_model(model: AudioModel, sets: Mapping[str, Sequence[Clip]]) -> list[S
 
 def score_features(name: str, pooling: str, vectors: np.ndarray, task: Task) -> list[Score]:
     """(n, D) -> accuracy; or mAP, over all test clips and within each bin of degrees."""
-    result = linear_probe(vectors, task, L2_GRID, PROBE_SEED)
-    targets, scores = result.targets, result.scores
+    targets = task.targets[task.test]
+    scores = linear_scores(vectors, task, L2_GRID, PROBE_SEED)
     metric, score = ("mAP", macro_map) if task.multilabel else ("accuracy", accuracy)
     parts = [("", np.ones(len(targets), dtype=np.bool_))]
     if task.multilabel:

@@ -12,14 +12,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sslam.errors import InputError
+from sslam.evaluation.fitters import Kind, fit
 from sslam.evaluation.folds import assign_folds
 from sslam.evaluation.intervals import Metric, measure
-from sslam.evaluation.logistic import CONVERGED, Linear, Problem
+from sslam.evaluation.logistic import CONVERGED
 from sslam.evaluation.metrics import (
     Bools,
     Floats,
@@ -32,7 +33,6 @@ from sslam.evaluation.metrics import (
     micro_map,
     unit_weights,
 )
-from sslam.evaluation.neighbours import Neighbours
 from sslam.evaluation.task import Indices, Task
 
 ProbeKind = Literal["linear", "knn"]
@@ -82,40 +82,6 @@ class ProbeResult:
         return self.setting if self.probe == "linear" else float("nan")
 
 
-class RidgeFitter:
-    """Linear least squares, which finds out quickly what a vector is worth."""
-
-    def __init__(self, features: Floats, targets: Bools) -> None:
-        self._problem = Problem.of(features, targets, multilabel=True)
-
-    def scores(self, setting: float, features: Floats) -> Floats:
-        """(m, D) -> (m, C) at λ = ``setting``."""
-        return self._problem.ridge(setting).scores(features)
-
-
-class Fitter(Protocol):
-    """One training set, ready to be fitted with any setting."""
-
-    def scores(self, setting: float, features: Floats) -> Floats:
-        """(m, D) -> (m, C)."""
-
-
-class LinearFitter:
-    """Linear probes of one training set; each solution starts the search for the next."""
-
-    def __init__(
-        self, features: Floats, targets: Bools, multilabel: bool, tolerance: float = CONVERGED
-    ) -> None:
-        self._problem = Problem.of(features, targets, multilabel)
-        self._tolerance = tolerance
-        self._last: Linear | None = None
-
-    def scores(self, setting: float, features: Floats) -> Floats:
-        """(m, D) -> (m, C) logits at λ = ``setting``."""
-        self._last = self._problem.solve(setting, self._last, self._tolerance)
-        return self._last.scores(features)
-
-
 def linear_probe(
     features: Floats,
     task: Task,
@@ -135,6 +101,16 @@ def linear_probe(
         InputError: features that do not fit the task, or too few clips for validation.
     """
     return _run("linear", features, task, l2, seed, choices)
+
+
+def linear_scores(features: Floats, task: Task, l2: Sequence[float], seed: int) -> Floats:
+    """What `linear_probe` makes of the test clips, (n, C), without intervals, which take longer.
+
+    Raises:
+        InputError: features that do not fit the task, or too few clips for validation.
+    """
+    check_features(features, task)
+    return _predict("linear", features, task, l2, seed)[1]
 
 
 def knn_probe(
@@ -164,14 +140,21 @@ def _run(
     started = time.perf_counter()
     check_features(features, task)
     name = _best_vector(kind, features, task, settings, seed, choices)
-    chosen, setting = features[:, choices[name]], settings[0]
-    if len(settings) > 1:
-        setting = _choose(kind, chosen, task, settings, seed).setting
-    fitter = _fitter(kind, chosen, task, task.train, CONVERGED)
-    scores = fitter.scores(setting, chosen[task.test])
+    setting, scores = _predict(kind, features[:, choices[name]], task, settings, seed)
     seconds = time.perf_counter() - started
-    result = summarise(task, scores, kind, float(setting), seconds, seed)
+    result = summarise(task, scores, kind, setting, seconds, seed)
     return replace(result, vector=name)
+
+
+def _predict(
+    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
+) -> tuple[float, Floats]:
+    """-> (the setting that validation chooses, scores (test clips, C))."""
+    setting = settings[0]
+    if len(settings) > 1:
+        setting = _choose(kind, features, task, settings, seed).setting
+    fitter = fit(kind, features[task.train], task.targets[task.train], task.multilabel, CONVERGED)
+    return float(setting), fitter.scores(setting, features[task.test])
 
 
 def check_features(features: Floats, task: Task) -> None:
@@ -265,7 +248,7 @@ class _Chosen(NamedTuple):
 
 
 def _choose(
-    kind: ProbeKind | Literal["ridge"],
+    kind: Kind,
     features: Floats,
     task: Task,
     settings: Sequence[float],
@@ -273,7 +256,10 @@ def _choose(
 ) -> _Chosen:
     """The setting of the best mean validation score; the first of equals."""
     folds = selection_folds(task, seed)
-    fitters = [_fitter(kind, features, task, fit, SELECTION_TOLERANCE) for fit, _ in folds]
+    fitters = [
+        fit(kind, features[rows], task.targets[rows], task.multilabel, SELECTION_TOLERANCE)
+        for rows, _ in folds
+    ]
     score = next(iter(METRICS[task.multilabel].values()))
     best, since = _Chosen(settings[0], -np.inf), 0
     for setting in settings:
@@ -288,17 +274,3 @@ def _choose(
         elif since == PATIENCE:
             break
     return best
-
-
-def _fitter(
-    kind: ProbeKind | Literal["ridge"],
-    features: Floats,
-    task: Task,
-    fit: Indices,
-    tolerance: float,
-) -> Fitter:
-    if kind == "ridge":
-        return RidgeFitter(features[fit], task.targets[fit])
-    if kind == "linear":
-        return LinearFitter(features[fit], task.targets[fit], task.multilabel, tolerance)
-    return Neighbours(features[fit], task.targets[fit])
