@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from evaluate import Row as ScoreRow
@@ -49,9 +50,15 @@ class Story:
 
     @property
     def hours(self) -> float:
-        """Hours of wall time in the steps themselves."""
+        """Hours that the steps take, each at the median rate of its stage.
+
+        Not the sum of what they took: a run may be stopped in a step while others need the cores.
+        """
         clips = self.config["recipe"]["group_clips"] * self.config["recipe"]["groups"]
-        return sum(clips / step["clips_per_s"] for step in self.metrics) / 3600
+        rates: dict[str, list[float]] = {}
+        for step in self.metrics:
+            rates.setdefault(step["stage"], []).append(step["clips_per_s"])
+        return sum(clips * len(each) / median(each) for each in rates.values()) / 3600
 
 
 def read_story(run: Path) -> Story:
@@ -107,7 +114,7 @@ def training_section(story: Story) -> str:
             "## How it was trained",
             "",
             f"Recipe `{recipe['name']}`, seed {recipe['seed']}: {stages}; "
-            f"{recipe['group_clips']} clips a step, {story.hours:.2f} hours of one CPU core. "
+            f"{recipe['group_clips']} clips a step, {story.hours:.2f} hours on a CPU. "
             "To make it again, from the collection of recordings:",
             "",
             "```",
