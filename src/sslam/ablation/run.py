@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sslam.data.sources import load_clips
 from sslam.errors import InputError
 from sslam.evaluation.encoders import untrained
 from sslam.files import write_text
+from sslam.model.audio_model import AudioModel
 from sslam.training.pretrain import Place, pretrain
 from sslam.training.run import Outcome
 from sslam.training.stopping import Ending
@@ -103,14 +104,13 @@ def run_one(materials: Materials, row: Row, seed: int, init: Path) -> Finished:
     """
     folder = materials.folder(row, seed)
     recipe = materials.suite.row_recipe(row, seed)
+
+    def train() -> AudioModel:
+        finished(pretrain([materials.clips], folder, recipe, init=str(init), place=materials.place))
+        return load_folder(folder / "model")
+
     identity = _identity(materials, recipe.decisive(), init)
-    known = read_scores(folder, row.name, seed, identity)
-    if known is not None:
-        return known
-    finished(pretrain([materials.clips], folder, recipe, init=str(init), place=materials.place))
-    model = load_folder(folder / "model")
-    found = Finished(row.name, seed, tuple(score_model(model, read_sets(materials.sets))))
-    _write_scores(folder, found, identity)
+    found = _scored(materials, folder, row.name, seed, identity, train)
     for bulky in ("checkpoints", "stages"):  # only needed to go on with a run
         shutil.rmtree(folder / bulky, ignore_errors=True)
     return found
@@ -123,23 +123,32 @@ def score_anchor(materials: Materials, name: str, init: Path) -> Finished:
         InputError: the folder holds the scores of other weights or recordings.
     """
     seed = materials.suite.first_seed
-    folder = materials.out / "anchors" / name
+
+    def load() -> AudioModel:
+        model = load_folder(init)
+        return untrained(model, seed) if name == UNTRAINED else model
+
     identity = _identity(materials, [name, seed], init)
+    return _scored(materials, materials.out / "anchors" / name, name, seed, identity, load)
+
+
+def _scored(
+    materials: Materials,
+    folder: Path,
+    name: str,
+    seed: int,
+    identity: str,
+    make: Callable[[], AudioModel],
+) -> Finished:
+    """The scores in ``folder``; where there are none, those of what ``make`` gives, noted there."""
     known = read_scores(folder, name, seed, identity)
     if known is not None:
         return known
-    model = load_folder(init)
-    if name == UNTRAINED:
-        model = untrained(model, seed)
-    found = Finished(name, seed, tuple(score_model(model, read_sets(materials.sets))))
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_scores(folder, found, identity)
-    return found
-
-
-def _write_scores(folder: Path, found: Finished, identity: str) -> None:
+    found = Finished(name, seed, tuple(score_model(make(), read_sets(materials.sets))))
     content = {"identity": identity, "scores": [asdict(score) for score in found.scores]}
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / SCORES, json.dumps(content, indent=1) + "\n")
+    return found
 
 
 def read_scores(folder: Path, row: str, seed: int, identity: str) -> Finished | None:

@@ -39,7 +39,7 @@ def score_model(model: AudioModel, sets: Mapping[str, Sequence[Clip]]) -> list[S
     Raises:
         InputError: a set that cannot be probed.
     """
-    encoder = ModelFeatures(model, "auto")
+    encoder = ModelFeatures(model, "auto", grid=False)  # no pooling here is as large
     found: list[Score] = []
     for name, clips in sets.items():
         features = clip_features(encoder, clips)

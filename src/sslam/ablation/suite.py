@@ -56,7 +56,9 @@ class Suite(_Frozen):
         if len(set(names)) < len(names):
             raise ValueError(f"rows need different names, not {', '.join(names)}")
         if taken := set(names) & set(ANCHORS):
-            raise ValueError(f"no row may be named {' or '.join(taken)}, which every suite has")
+            raise ValueError(
+                f"no row may be named {' or '.join(sorted(taken))}, which every suite has"
+            )
         if self.reference not in names:
             raise ValueError(f"reference {self.reference!r} is no row ({', '.join(names)})")
         return self

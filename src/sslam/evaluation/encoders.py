@@ -142,8 +142,10 @@ class LogmelStatistics(nn.Module):
         with torch.inference_mode():
             inputs = self.front_end(wave, samples)
             logmel = inputs.logmel.double()
-            parts = _parts(_summed(logmel), inputs.frames, self.segments)
-            return torch.cat([_statistics(logmel, inputs.frames), *parts], dim=1).float()
+            summed = _summed(logmel)
+            parts = _parts(summed, inputs.frames, self.segments)
+            statistics = _statistics(logmel, summed, inputs.frames)
+            return torch.cat([statistics, *parts], dim=1).float()
 
     def fingerprint(self) -> str:
         """Of the front end and the number of segments."""
@@ -158,17 +160,18 @@ def _every_vector(features: Features) -> list[Tensor]:
     """
     clips, mel = len(features.tokens), features.grid.mel
     by_band = features.patches.reshape(clips, features.grid.time, -1).double()  # (B, time, mel · D)
-    cells = torch.stack(_parts(_summed(by_band), features.times, SEGMENTS), dim=1)
+    summed = _summed(by_band)
+    cells = torch.stack(_parts(summed, features.times, SEGMENTS), dim=1)
     segments = cells.reshape(clips, SEGMENTS, mel, -1).mean(dim=2)
-    bands = _statistics(by_band, features.times)
+    bands = _statistics(by_band, summed, features.times)
     vectors = [features.cls, segments, features.clip("statistics"), bands, cells]
     return [vector.flatten(1).to(features.tokens) for vector in vectors]
 
 
-def _statistics(values: Tensor, steps: Tensor) -> Tensor:
+def _statistics(values: Tensor, summed: Tensor, steps: Tensor) -> Tensor:
     """Means and deviations over the first ``steps`` (B,) of (B, T, F) float64. -> (B, 2 F)."""
     zero = torch.zeros_like(steps)
-    mean = _mean_between(_summed(values), zero, steps)
+    mean = _mean_between(summed, zero, steps)
     variance = _mean_between(_summed(values.square()), zero, steps) - mean.square()
     return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
 
