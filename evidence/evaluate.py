@@ -30,7 +30,7 @@ from sslam.evaluation.encoders import (
     untrained,
 )
 from sslam.evaluation.polyphony import score_by_degree
-from sslam.evaluation.probe import WHOLE, linear_probe
+from sslam.evaluation.probe import LOSSES, WHOLE, linear_probe
 from sslam.evaluation.task import make_task
 from sslam.model.audio_model import AudioModel
 from sslam.weights.native import load_folder
@@ -59,6 +59,7 @@ class Row:
     test_clips: int
     classes: int
     vector: str = ""
+    loss: str = ""
     gain: float | None = None
     bar: float | None = None
 
@@ -143,6 +144,7 @@ def _probed(each: EvaluationSet, features: Tested, out: Path) -> list[Row]:
             high=PER_CENT * metric.high,
             l2=result.l2,
             vector=result.vector,
+            loss=result.loss,
             train_clips=result.train_clips,
             test_clips=metric.n,
             classes=len(result.classes),
@@ -154,7 +156,7 @@ def _probed(each: EvaluationSet, features: Tested, out: Path) -> list[Row]:
 
 def _identity(each: EvaluationSet, features: Tested) -> str:
     listed = "\n".join(f"{c.path} {c.labels} {c.split} {c.group}" for c in each.clips)
-    facts = f"{each.name} {features.encoder.fingerprint()} {[*features.choices]}\n{listed}"
+    facts = f"{each.name} {features.encoder.fingerprint()} {[*features.choices]} {LOSSES}\n{listed}"
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

@@ -30,7 +30,7 @@ from sslam.data.soundscapes.split import split_groups
 from sslam.errors import InputError
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import ModelFeatures
-from sslam.evaluation.logistic import Linear, Problem
+from sslam.evaluation.linear import Linear, Problem
 from sslam.evaluation.metrics import macro_map, unit_weights
 from sslam.evaluation.probe import L2_GRID, ProbeResult, summarise
 from sslam.evaluation.task import Task, make_task

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score
 
 from sslam.data.manifest import Clip
 from sslam.errors import InputError
-from sslam.evaluation.fitters import LinearFitter, RidgeFitter
+from sslam.evaluation import probe as probe_module
+from sslam.evaluation.fitters import LogisticFitter, SquaredFitter
 from sslam.evaluation.neighbours import TEMPERATURE, Neighbours
 from sslam.evaluation.probe import (
     L2_GRID,
@@ -87,24 +88,43 @@ def test_penalty_chosen_is_the_best_of_all_on_validation() -> None:
     for l2 in L2_GRID:
         folds = []
         for fit, held in selection_folds(task, seed=0):
-            alone = LinearFitter(features[fit], task.targets[fit], multilabel=True)
+            alone = LogisticFitter(features[fit], task.targets[fit], multilabel=True)
             predicted = alone.scores(l2, features[held])
             folds.append(average_precision_score(task.targets[held], predicted))
         score[l2] = np.mean(folds)
-    chosen = linear_probe(features, task, seed=0).l2
+    chosen = linear_probe(features, task, seed=0, losses=("logistic",)).l2
     assert score[chosen] > max(score.values()) - 0.002
     assert score[chosen] > min(score.values()) + 0.01  # or the choice would not matter
 
 
+@pytest.mark.parametrize("better", ["logistic", "squared"])
+def test_loss_chosen_is_the_better_on_validation(better: str, monkeypatch) -> None:
+    """Whichever loss validation likes is taken, and the final scores are of that loss alone."""
+    features, task = several(150, 5, noise=1.5)
+    alone = {loss: linear_probe(features, task, losses=(loss,)) for loss in probe_module.LOSSES}
+    real = probe_module._best_setting
+
+    def liked(kind, *rest):
+        return real(kind, *rest)._replace(score=float(kind == better))
+
+    monkeypatch.setattr(probe_module, "_best_setting", liked)
+    found = linear_probe(features, task)
+    assert found.loss == better and found.setting == alone[better].setting
+    np.testing.assert_array_equal(found.scores, alone[better].scores)
+    assert not np.array_equal(alone["logistic"].scores, alone["squared"].scores)
+
+
 def test_one_setting_needs_no_validation_and_is_taken() -> None:
     features, task = single(40, 4)
-    assert linear_probe(features, task, l2=[0.5]).l2 == 0.5
+    one = replace(task, groups=np.zeros_like(task.groups))  # there are no folds to validate on
+    found = linear_probe(features, one, l2=[0.5])
+    assert found.l2 == 0.5 and found.loss == "logistic"
     assert knn_probe(features, task, neighbours=[3]).setting == 3
 
 
-def test_ridge_equals_the_normal_equations() -> None:
+def test_squared_errors_equal_the_normal_equations() -> None:
     features, task = several(80, 3, noise=1.0)
-    found = RidgeFitter(features, task.targets).scores(0.3, features)
+    found = SquaredFitter(features, task.targets).scores(0.3, features)
     standard = (features - features.mean(0)) / features.std(0)
     mean = task.targets.mean(0)
     left = standard.T @ standard / len(features) + 0.3 * np.eye(features.shape[1])

@@ -20,7 +20,7 @@ from tag_head import normalised, sides, with_classifier
 from sslam.ablation.suite import load_suite
 from sslam.data.manifest import Clip, write_manifest
 from sslam.errors import InputError
-from sslam.evaluation.logistic import Problem
+from sslam.evaluation.linear import Problem
 from sslam.training.pretrain import Place, pretrain
 from sslam.weights.native import load_folder
 

@@ -255,6 +255,7 @@ def _as_json(result: ProbeResult) -> dict[str, Any]:
         "probe": result.probe,
         "setting": result.setting,
         "vector": result.vector,
+        "loss": result.loss,
         "seconds": round(result.seconds, 3),
         "train_clips": result.train_clips,
         "test_clips": len(result.test),

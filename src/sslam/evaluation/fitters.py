@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from sslam.evaluation.logistic import CONVERGED, Linear, Problem
+from sslam.evaluation.linear import CONVERGED, Linear, Problem
 from sslam.evaluation.metrics import Bools, Floats
 from sslam.evaluation.neighbours import Neighbours
 
-Kind = Literal["linear", "knn", "ridge"]
+Loss = Literal["logistic", "squared"]
+Kind = Loss | Literal["knn"]
 
 
 class Fitter(Protocol):
@@ -18,8 +19,8 @@ class Fitter(Protocol):
         """(m, D) -> (m, C)."""
 
 
-class LinearFitter:
-    """Linear probes of one training set; each solution starts the search for the next."""
+class LogisticFitter:
+    """Logistic regressions of one training set; each solution starts the search for the next."""
 
     def __init__(
         self, features: Floats, targets: Bools, multilabel: bool, tolerance: float = CONVERGED
@@ -34,8 +35,8 @@ class LinearFitter:
         return self._last.scores(features)
 
 
-class RidgeFitter:
-    """Linear least squares, which finds out quickly what a vector is worth."""
+class SquaredFitter:
+    """Linear least squares (ridge regression on the labels), which takes next to no time."""
 
     def __init__(self, features: Floats, targets: Bools) -> None:
         self._problem = Problem.of(features, targets, multilabel=True)
@@ -47,8 +48,8 @@ class RidgeFitter:
 
 def fit(kind: Kind, features: Floats, targets: Bools, multilabel: bool, tolerance: float) -> Fitter:
     """A fitter of training features (n, D) and targets (n, C); ``tolerance`` is the solver's."""
-    if kind == "ridge":
-        return RidgeFitter(features, targets)
-    if kind == "linear":
-        return LinearFitter(features, targets, multilabel, tolerance)
+    if kind == "squared":
+        return SquaredFitter(features, targets)
+    if kind == "logistic":
+        return LogisticFitter(features, targets, multilabel, tolerance)
     return Neighbours(features, targets)

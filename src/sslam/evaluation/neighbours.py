@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sslam.evaluation.logistic import Scaling
+from sslam.evaluation.linear import Scaling
 from sslam.evaluation.metrics import Bools, Floats
 
 TEMPERATURE = 0.07  # of the votes; the value of Wu et al. 2018 (arXiv 1805.01978)

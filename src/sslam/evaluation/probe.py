@@ -1,9 +1,9 @@
 """How much a frozen representation knows: a linear or a k-NN probe on features computed once.
 
-The one setting a probe has (λ of the linear probe, k of the neighbours), and which vector of a clip
-it stands on where there are several, are chosen on validation: the clips of split ``valid`` when
-there are some, else folds of the training clips that keep groups whole. The final probe is fitted
-on the training clips alone, and scored once on the test clips.
+The settings of a probe (loss and λ of the linear probe, k of the neighbours), and which vector of a
+clip it stands on where there are several, are chosen on validation: the clips of split ``valid``
+when there are some, else folds of the training clips that keep groups whole. The final probe is
+fitted on the training clips alone, and scored once on the test clips.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sslam.errors import InputError
-from sslam.evaluation.fitters import Kind, fit
+from sslam.evaluation.fitters import Kind, Loss, fit
 from sslam.evaluation.folds import assign_folds
 from sslam.evaluation.intervals import Metric, measure
-from sslam.evaluation.logistic import CONVERGED
+from sslam.evaluation.linear import CONVERGED
 from sslam.evaluation.metrics import (
     Bools,
     Floats,
@@ -36,6 +36,7 @@ from sslam.evaluation.metrics import (
 from sslam.evaluation.task import Indices, Task
 
 ProbeKind = Literal["linear", "knn"]
+LOSSES: tuple[Loss, ...] = ("logistic", "squared")  # the quicker one last
 L2_GRID: tuple[float, ...] = tuple(10.0**power for power in range(1, -7, -1))
 K_GRID: tuple[int, ...] = (200, 100, 50, 20, 10, 5, 3, 1)
 SELECTION_FOLDS = 3
@@ -75,6 +76,7 @@ class ProbeResult:
     scores: Floats = field(repr=False)  # (test clips, C)
     test: Indices = field(repr=False)  # (test clips,) which clips of the task these are
     vector: str = ""  # the name of the columns that validation chose
+    loss: str = ""  # of a linear probe: the loss that validation chose
 
     @property
     def l2(self) -> float:
@@ -88,29 +90,37 @@ def linear_probe(
     l2: Sequence[float] = L2_GRID,
     seed: int = 0,
     choices: Mapping[str, slice] = WHOLE,
+    losses: Sequence[Loss] = LOSSES,
 ) -> ProbeResult:
-    """Logistic regression on standardised features (n, D) of the task's n clips.
+    """A linear layer on standardised features (n, D) of the task's n clips.
+
+    Vectors of many numbers often suit least squares better than logistic regression, so validation
+    chooses. Scores of squared errors rank clips and classes; they are no log-odds.
 
     Args:
         features: one row for each clip of ``task``.
-        l2: λ to choose from, strongest first; a single one is taken as it is.
+        l2: λ to choose from, strongest first; a single one is taken as it is, with the first loss.
         seed: of the validation folds and of the bootstrap.
         choices: columns of the features to choose from, by name; all of them by default.
+        losses: what to choose from; where there are several vectors, the last picks one.
 
     Raises:
         InputError: features that do not fit the task, or too few clips for validation.
     """
-    return _run("linear", features, task, l2, seed, choices)
+    kinds = losses[:1] if len(l2) == 1 else losses
+    return _run("linear", kinds, features, task, l2, seed, choices)
 
 
 def linear_scores(features: Floats, task: Task, l2: Sequence[float], seed: int) -> Floats:
-    """What `linear_probe` makes of the test clips, (n, C), without intervals, which take longer.
+    """Log-odds (n, C) of the test clips by `linear_probe` with the logistic loss alone.
+
+    Without intervals, which take longer.
 
     Raises:
         InputError: features that do not fit the task, or too few clips for validation.
     """
     check_features(features, task)
-    return _predict("linear", features, task, l2, seed)[1]
+    return _predict(_select(("logistic",), features, task, l2, seed, WHOLE), features, task)
 
 
 def knn_probe(
@@ -126,11 +136,12 @@ def knn_probe(
         InputError: features that do not fit the task, or too few clips for validation.
     """
     smaller = [k for k in neighbours if k < len(task.train)] or [1]
-    return _run("knn", features, task, smaller, seed, choices)
+    return _run("knn", ("knn",), features, task, smaller, seed, choices)
 
 
 def _run(
-    kind: ProbeKind,
+    probe: ProbeKind,
+    kinds: Sequence[Kind],
     features: Floats,
     task: Task,
     settings: Sequence[float],
@@ -139,22 +150,19 @@ def _run(
 ) -> ProbeResult:
     started = time.perf_counter()
     check_features(features, task)
-    name = _best_vector(kind, features, task, settings, seed, choices)
-    setting, scores = _predict(kind, features[:, choices[name]], task, settings, seed)
+    chosen = _select(kinds, features, task, settings, seed, choices)
+    scores = _predict(chosen, features[:, choices[chosen.vector]], task)
     seconds = time.perf_counter() - started
-    result = summarise(task, scores, kind, setting, seconds, seed)
-    return replace(result, vector=name)
+    result = summarise(task, scores, probe, chosen.setting, seconds, seed)
+    loss = chosen.kind if probe == "linear" else ""
+    return replace(result, vector=chosen.vector, loss=loss)
 
 
-def _predict(
-    kind: ProbeKind, features: Floats, task: Task, settings: Sequence[float], seed: int
-) -> tuple[float, Floats]:
-    """-> (the setting that validation chooses, scores (test clips, C))."""
-    setting = settings[0]
-    if len(settings) > 1:
-        setting = _choose(kind, features, task, settings, seed).setting
-    fitter = fit(kind, features[task.train], task.targets[task.train], task.multilabel, CONVERGED)
-    return float(setting), fitter.scores(setting, features[task.test])
+def _predict(chosen: _Chosen, features: Floats, task: Task) -> Floats:
+    """Scores (test clips, C) of what is fitted to the training clips."""
+    targets = task.targets[task.train]
+    fitter = fit(chosen.kind, features[task.train], targets, task.multilabel, CONVERGED)
+    return fitter.scores(chosen.setting, features[task.test])
 
 
 def check_features(features: Floats, task: Task) -> None:
@@ -221,39 +229,57 @@ def selection_folds(task: Task, seed: int) -> list[tuple[Indices, Indices]]:
     return [(task.train[fold != held], task.train[fold == held]) for held in range(count)]
 
 
-def _best_vector(
-    kind: ProbeKind,
+class _Chosen(NamedTuple):
+    """What to fit on which columns, with which λ or k."""
+
+    vector: str
+    kind: Kind
+    setting: float
+
+
+def _select(
+    kinds: Sequence[Kind],
     features: Floats,
     task: Task,
     settings: Sequence[float],
     seed: int,
     choices: Mapping[str, slice],
-) -> str:
-    """The columns that score best on validation, each with its best setting."""
-    if len(choices) == 1:
-        return next(iter(choices))
-    quick = "ridge" if kind == "linear" else kind
-    scores = {
-        name: _choose(quick, features[:, columns], task, settings, seed).score
+) -> _Chosen:
+    """Vectors compete with the last of ``kinds``, then the others join on the one that won.
+
+    Each has its best setting; the first of equals wins. What leaves no choice needs no validation.
+    """
+    *others, quick = kinds
+    if len(settings) == len(choices) == 1 and not others:
+        return _Chosen(next(iter(choices)), quick, float(settings[0]))
+    found = {
+        name: _best_setting(quick, features[:, columns], task, settings, seed)
         for name, columns in choices.items()
     }
-    return max(scores, key=scores.__getitem__)  # the first of equals
+    vector = max(found, key=lambda name: found[name].score)
+    columns = choices[vector]
+    rivals = {
+        kind: _best_setting(kind, features[:, columns], task, settings, seed) for kind in others
+    }
+    rivals[quick] = found[vector]
+    kind = max(rivals, key=lambda each: rivals[each].score)
+    return _Chosen(vector, kind, float(rivals[kind].setting))
 
 
-class _Chosen(NamedTuple):
+class _Validated(NamedTuple):
     """A setting and its mean score on validation."""
 
     setting: float
     score: float
 
 
-def _choose(
+def _best_setting(
     kind: Kind,
     features: Floats,
     task: Task,
     settings: Sequence[float],
     seed: int,
-) -> _Chosen:
+) -> _Validated:
     """The setting of the best mean validation score; the first of equals."""
     folds = selection_folds(task, seed)
     fitters = [
@@ -261,7 +287,7 @@ def _choose(
         for rows, _ in folds
     ]
     score = next(iter(METRICS[task.multilabel].values()))
-    best, since = _Chosen(settings[0], -np.inf), 0
+    best, since = _Validated(settings[0], -np.inf), 0
     for setting in settings:
         found = []
         for fitter, (_, held) in zip(fitters, folds, strict=True):
@@ -270,7 +296,7 @@ def _choose(
         mean = float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
         since = 0 if mean > best.score else since + 1
         if mean > best.score:
-            best = _Chosen(setting, mean)
+            best = _Validated(setting, mean)
         elif since == PATIENCE:
             break
     return best

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from sslam.evaluation.logistic import Problem, Scaling
+from sslam.evaluation.linear import Problem, Scaling
 
 TIGHT = 1e-14
 

@@ -1,11 +1,12 @@
-"""Logistic regression on frozen features, solved to convergence.
+"""Logistic regression and least squares on frozen features, solved to convergence.
 
 For standardised features Z (n, D), targets Y (n, C), weights W (D, C) and bias b (C,) it minimises
 
     J(W, b) = 1/n Σᵢ ℓ(Zᵢ W + b, Yᵢ) + λ/2 ‖W‖²
 
 with ℓ the cross-entropy of a softmax (one label a clip) or the sum over the classes of binary
-cross-entropies (several labels a clip). The bias is not penalised.
+cross-entropies (several labels a clip), or half the sum of squared errors. The bias is not
+penalised. Squared errors have a closed form; all below is about the others.
 
 Speed comes from the coordinates. The search starts at W = 0 and b = the log-odds of the class
 frequencies p. There, with the singular values S and right vectors V of Z, the curvature along
