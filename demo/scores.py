@@ -87,7 +87,7 @@ def score_encoders(
     results: dict[str, ProbeResult] = {}
     for encoder_name, encoder in encoders.items():
         found = clip_features(encoder, clips, cache=cache)
-        results[encoder_name] = linear_probe(found.vectors, task)
+        results[encoder_name] = linear_probe(found.vectors, task, losses=("logistic",))
         say(f"  {encoder_name:<20} {results[encoder_name].metrics[0]}")
     measured = {key: _measure(result) for key, result in results.items()}
     return Scores(

@@ -1,6 +1,6 @@
 """How much of both sources the features of a mixture keep, for every run of an ablation.
 
-    python evidence/retention.py ABLATION
+    python evidence/retention.py ABLATION [--scenes] [--rows ROW ...]
 
 Two clips that no run has heard are mixed in full, by the maximum of their log-mels as in training.
 Of the patches' vectors of a mixture and of its sources, each number standardised over all clips:
@@ -8,10 +8,12 @@ Of the patches' vectors of a mixture and of its sources, each number standardise
 - ``likeness``: correlation between the mixture's patches and the mean of its two sources' patches,
   which is what the retention loss asks for;
 - ``recall``: of the two sources, how many are among the TOP clips nearest to the mixture (cosine
-  between means over patches), which a network cannot reach by making all clips alike.
+  between means over patches), which a network cannot reach by making all clips alike;
+- with ``--scenes``, which takes a minute a run: ``scenes``, the mAP of mixed scenes with a wide
+  vector and the loss that suits it (``bands``, least squares), and that of each bin of degrees.
 
 Writes ABLATION/retention.csv, a line for each row: means over seeds with 95 % t intervals, and
-differences from the reference row paired by seed.
+differences from the reference row paired by seed. All in per cent.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from sets import manifest
 from torch import Tensor
@@ -30,7 +32,12 @@ from sslam.ablation.suite import ANCHORS, UNTRAINED, Suite, load_suite
 from sslam.ablation.summary import Estimate, estimate
 from sslam.audio.io import read_audio
 from sslam.data.manifest import Clip
-from sslam.evaluation.encoders import untrained
+from sslam.evaluation.embed import clip_features
+from sslam.evaluation.encoders import ModelFeatures, untrained
+from sslam.evaluation.metrics import macro_map, unit_weights
+from sslam.evaluation.polyphony import PAPER_BINS
+from sslam.evaluation.probe import linear_probe
+from sslam.evaluation.task import make_task
 from sslam.features.logmel import n_samples
 from sslam.files import whole
 from sslam.model.audio_model import AudioModel
@@ -41,14 +48,8 @@ FRAMES = 208  # what the runs are trained on
 TOP = 10
 BATCH = 32
 NOWHERE_ALONE = Windows(0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Both measures of one model."""
-
-    likeness: float
-    recall: float
+Measures = Mapping[str, float]
+"""Figures of one model by name, in per cent."""
 
 
 def main() -> None:
@@ -56,27 +57,27 @@ def main() -> None:
     parser.add_argument("ablation", type=Path)
     parser.add_argument("--suite", default="paper-small")
     parser.add_argument("--manifests", type=Path, default=Path("runs/manifests"))
+    parser.add_argument("--rows", nargs="*", default=[], help="all by default")
+    parser.add_argument("--scenes", action="store_true")
     arguments = parser.parse_args()
     clips = [clip for clip in manifest(arguments.manifests, "esc50") if clip.split == "test"]
     waves = long_enough(clips)
+    scenes = manifest(arguments.manifests, "soundscapes") if arguments.scenes else ()
     suite = load_suite(arguments.suite)
     found = {
-        row: {seed: retention(model, waves) for seed, model in models.items()}
+        row: {
+            seed: {**retention(model, waves), **(scene_scores(model, scenes) if scenes else {})}
+            for seed, model in models.items()
+        }
         for row, models in trained(suite, arguments.ablation)
+        if not arguments.rows or row in arguments.rows
     }
     lines = list(table(found, suite.reference))
-    with (
-        whole(arguments.ablation / "retention.csv") as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("row", "seeds", "measure", "mean", "half", "gain", "gain_half"))
-        writer.writerows(lines)
+    write(lines, arguments.ablation / "retention.csv")
     print(f"{len(waves)} clips")
-    for row, seeds, measure, mean, half, gain, gain_half in lines:
-        print(
-            f"{row} ({seeds}) {measure} {mean:.2f} ± {half:.2f}, gain {gain:.2f} ± {gain_half:.2f}"
-        )
+    for row, seeds, measure, score, gain in lines:
+        against = "" if gain is None else f", {gain} against {suite.reference}"
+        print(f"{row} ({seeds}) {measure}: {score}{against}")
 
 
 def long_enough(clips: Sequence[Clip]) -> Tensor:
@@ -101,15 +102,31 @@ def trained(suite: Suite, folder: Path) -> Iterator[tuple[str, Mapping[int, Audi
         )
 
 
-def retention(model: AudioModel, waves: Tensor) -> Retention:
-    """Both measures over (n, S) clips, each mixed with the one before."""
+def retention(model: AudioModel, waves: Tensor) -> Measures:
+    """``likeness`` and ``recall`` over (n, S) clips, each mixed with the one before."""
     model.eval()
     with torch.inference_mode():
         logmel = torch.cat([model.front_end(part).logmel for part in waves.split(BATCH)])
         alone, mixed = (_patches(model, each) for each in (logmel, mix(logmel, NOWHERE_ALONE, 1)))
     mean, scale = alone.mean(dim=(0, 1)), alone.std(dim=(0, 1)).clamp_min(1e-6)
     alone, mixed = (alone - mean) / scale, (mixed - mean) / scale
-    return Retention(*(100 * measure(alone, mixed) for measure in (likeness, recall)))
+    return {measure.__name__: 100 * measure(alone, mixed) for measure in (likeness, recall)}
+
+
+def scene_scores(model: AudioModel, scenes: Sequence[Clip]) -> Measures:
+    """mAP over all test scenes, and over those of each bin of degrees."""
+    features = clip_features(ModelFeatures(model, "bands"), scenes)
+    task = make_task([scenes[index] for index in features.kept.tolist()])
+    found = linear_probe(features.vectors, task, losses=("squared",))
+    degrees = found.targets.sum(axis=1)
+    parts = {"scenes": np.ones_like(degrees, dtype=np.bool_)}
+    parts |= {f"scenes {each}": each.holds(degrees) for each in PAPER_BINS}
+    return {
+        name: 100
+        * float(macro_map(found.targets[rows], found.scores[rows], unit_weights(count))[0])
+        for name, rows in parts.items()
+        if (count := int(rows.sum()))
+    }
 
 
 def likeness(alone: Tensor, mixed: Tensor) -> float:
@@ -128,20 +145,26 @@ def recall(alone: Tensor, mixed: Tensor) -> float:
 
 
 def table(
-    found: Mapping[str, Mapping[int, Retention]], reference: str
-) -> Iterator[tuple[str, int, str, float, float, float, float]]:
-    """A line for each row and measure."""
-    nothing = Estimate(float("nan"), float("nan"), 0)
+    found: Mapping[str, Mapping[int, Measures]], reference: str
+) -> Iterator[tuple[str, int, str, Estimate, Estimate | None]]:
+    """Row, seeds, measure, its estimate, and that of its difference from the reference."""
+    theirs = found.get(reference, {})
     for row, seeds in found.items():
-        if not seeds:
-            continue
-        for measure in (field.name for field in fields(Retention)):
-            values = {seed: asdict(each)[measure] for seed, each in seeds.items()}
-            theirs = {seed: asdict(each)[measure] for seed, each in found[reference].items()}
-            common = [] if row in (*ANCHORS, reference) else sorted(values.keys() & theirs.keys())
-            score = estimate(list(values.values()))
-            gain = estimate([values[s] - theirs[s] for s in common]) if common else nothing
-            yield row, score.n, measure, score.mean, score.half, gain.mean, gain.half
+        common = [] if row in (*ANCHORS, reference) else sorted(seeds.keys() & theirs.keys())
+        for measure in next(iter(seeds.values()), ()):
+            score = estimate([each[measure] for each in seeds.values()])
+            gains = [seeds[seed][measure] - theirs[seed][measure] for seed in common]
+            yield row, score.n, measure, score, estimate(gains) if gains else None
+
+
+def write(lines: Sequence[tuple[str, int, str, Estimate, Estimate | None]], path: Path) -> None:
+    """As CSV; half the width of an interval is in the column after its mean."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "seeds", "measure", "mean", "half", "gain", "gain_half"))
+        for row, seeds, measure, score, gain in lines:
+            differs = ("", "") if gain is None else (gain.mean, gain.half)
+            writer.writerow((row, seeds, measure, score.mean, score.half, *differs))
 
 
 def _patches(model: AudioModel, logmel: Tensor) -> Tensor:

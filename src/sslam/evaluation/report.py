@@ -24,7 +24,7 @@ caption { caption-side: bottom; text-align: left; color: #555; font-size: .92em;
 th, td { padding: 5px 14px 5px 0; text-align: right; border-bottom: 1px solid #e5e5e5; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #888; }
-td:not(:last-child) { white-space: nowrap; }
+td { white-space: nowrap; }
 .wide { overflow-x: auto; }
 .row { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: flex-start; }
 figure { margin: 1em 0; max-width: 100%; }
@@ -33,6 +33,7 @@ figcaption { color: #555; font-size: .9em; max-width: 44em; }
 """
 _STYLE += "".join(
     f".l{n} :is(th, td):nth-child({n}) {{ text-align: left; }}\n"
+    f".l{n} td:nth-child({n}):last-child {{ white-space: normal; }}\n"
     for n in range(2, LEFT_COLUMNS + 1)
 )
 
