@@ -23,19 +23,17 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from sets import manifest
 from torch import Tensor
 
+from sslam.ablation.score import score_parts
 from sslam.ablation.suite import ANCHORS, UNTRAINED, Suite, load_suite
-from sslam.ablation.summary import Estimate, estimate
+from sslam.ablation.summary import Estimate, estimate, paired
 from sslam.audio.io import read_audio
 from sslam.data.manifest import Clip
 from sslam.evaluation.embed import clip_features
 from sslam.evaluation.encoders import ModelFeatures, untrained
-from sslam.evaluation.metrics import macro_map, unit_weights
-from sslam.evaluation.polyphony import PAPER_BINS
 from sslam.evaluation.probe import linear_probe
 from sslam.evaluation.task import make_task
 from sslam.features.logmel import n_samples
@@ -44,7 +42,6 @@ from sslam.model.audio_model import AudioModel
 from sslam.views.mixing import Windows, mix
 from sslam.weights.native import load_folder
 
-FRAMES = 208  # what the runs are trained on
 TOP = 10
 BATCH = 32
 NOWHERE_ALONE = Windows(0, 0, 0)
@@ -61,16 +58,15 @@ def main() -> None:
     parser.add_argument("--scenes", action="store_true")
     arguments = parser.parse_args()
     clips = [clip for clip in manifest(arguments.manifests, "esc50") if clip.split == "test"]
-    waves = long_enough(clips)
     scenes = manifest(arguments.manifests, "soundscapes") if arguments.scenes else ()
     suite = load_suite(arguments.suite)
+    waves = long_enough(clips, suite.start_recipe().data.frames)
     found = {
         row: {
             seed: {**retention(model, waves), **(scene_scores(model, scenes) if scenes else {})}
             for seed, model in models.items()
         }
-        for row, models in trained(suite, arguments.ablation)
-        if not arguments.rows or row in arguments.rows
+        for row, models in trained(suite, arguments.ablation, arguments.rows)
     }
     lines = list(table(found, suite.reference))
     write(lines, arguments.ablation / "retention.csv")
@@ -80,24 +76,29 @@ def main() -> None:
         print(f"{row} ({seeds}) {measure}: {score}{against}")
 
 
-def long_enough(clips: Sequence[Clip]) -> Tensor:
-    """(n, S): the beginnings of the clips that fill a window of FRAMES."""
-    samples = n_samples(FRAMES)
+def long_enough(clips: Sequence[Clip], frames: int) -> Tensor:
+    """(n, S): the beginnings of the clips that fill a window of ``frames``."""
+    samples = n_samples(frames)
     waves = (torch.from_numpy(read_audio(clip.path)) for clip in clips)
     return torch.stack([wave[:samples] for wave in waves if len(wave) >= samples])
 
 
-def trained(suite: Suite, folder: Path) -> Iterator[tuple[str, Mapping[int, AudioModel]]]:
-    """The anchors, then every row, with the finished models by seed."""
+def trained(
+    suite: Suite, folder: Path, wanted: Sequence[str]
+) -> Iterator[tuple[str, Mapping[int, AudioModel]]]:
+    """The anchors, then every row, with the finished models by seed; ``wanted`` alone if given."""
     stage = suite.start_recipe().stages[-1].name
     start = load_folder(folder / "start" / "stages" / stage)
-    for name in ANCHORS:
-        seed = suite.first_seed
-        yield name, {seed: untrained(start, seed) if name == UNTRAINED else start}
-    for row in suite.rows:
-        runs = sorted((folder / "runs" / row.name).glob("seed-*/scores.json"))
+    for name in [*ANCHORS, *(row.name for row in suite.rows)]:
+        if wanted and name not in wanted:
+            continue
+        if name in ANCHORS:
+            seed = suite.first_seed
+            yield name, {seed: untrained(start, seed) if name == UNTRAINED else start}
+            continue
+        runs = sorted((folder / "runs" / name).glob("seed-*/scores.json"))
         yield (
-            row.name,
+            name,
             {int(p.parent.name.split("-")[1]): load_folder(p.parent / "model") for p in runs},
         )
 
@@ -118,15 +119,8 @@ def scene_scores(model: AudioModel, scenes: Sequence[Clip]) -> Measures:
     features = clip_features(ModelFeatures(model, "bands"), scenes)
     task = make_task([scenes[index] for index in features.kept.tolist()])
     found = linear_probe(features.vectors, task, losses=("squared",))
-    degrees = found.targets.sum(axis=1)
-    parts = {"scenes": np.ones_like(degrees, dtype=np.bool_)}
-    parts |= {f"scenes {each}": each.holds(degrees) for each in PAPER_BINS}
-    return {
-        name: 100
-        * float(macro_map(found.targets[rows], found.scores[rows], unit_weights(count))[0])
-        for name, rows in parts.items()
-        if (count := int(rows.sum()))
-    }
+    parts = score_parts("scenes", "bands", task, found.scores)
+    return {f"{each.set} {each.part}".strip(): each.value for each in parts}
 
 
 def likeness(alone: Tensor, mixed: Tensor) -> float:
@@ -150,11 +144,13 @@ def table(
     """Row, seeds, measure, its estimate, and that of its difference from the reference."""
     theirs = found.get(reference, {})
     for row, seeds in found.items():
-        common = [] if row in (*ANCHORS, reference) else sorted(seeds.keys() & theirs.keys())
         for measure in next(iter(seeds.values()), ()):
-            score = estimate([each[measure] for each in seeds.values()])
-            gains = [seeds[seed][measure] - theirs[seed][measure] for seed in common]
-            yield row, score.n, measure, score, estimate(gains) if gains else None
+            ours, others = (
+                {seed: each[measure] for seed, each in one.items()} for one in (seeds, theirs)
+            )
+            gain = None if row in (*ANCHORS, reference) else paired(ours, others)
+            score = estimate(list(ours.values()))
+            yield row, score.n, measure, score, gain
 
 
 def write(lines: Sequence[tuple[str, int, str, Estimate, Estimate | None]], path: Path) -> None:

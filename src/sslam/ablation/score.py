@@ -52,8 +52,13 @@ def score_model(model: AudioModel, sets: Mapping[str, Sequence[Clip]]) -> list[S
 
 def score_features(name: str, pooling: str, vectors: np.ndarray, task: Task) -> list[Score]:
     """(n, D) -> accuracy; or mAP, over all test clips and within each bin of degrees."""
-    targets = task.targets[task.test]
     scores = linear_scores(vectors, task, L2_GRID, PROBE_SEED)
+    return score_parts(name, pooling, task, scores)
+
+
+def score_parts(name: str, pooling: str, task: Task, scores: np.ndarray) -> list[Score]:
+    """Scores (test clips, C) of any probe -> what `score_features` gives of its own."""
+    targets = task.targets[task.test]
     metric, score = ("mAP", macro_map) if task.multilabel else ("accuracy", accuracy)
     parts = [("", np.ones(len(targets), dtype=np.bool_))]
     if task.multilabel:

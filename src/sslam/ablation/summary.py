@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +87,14 @@ def summarise(suite: Suite, runs: Sequence[Finished]) -> list[Line]:
                 *key,
                 clips=clips[key],
                 score=estimate(list(values[key].values())),
-                gain=None if row in single else _paired(values[key], base),
+                gain=None if row in single else paired(values[key], base),
                 published=_published(names.get(row, ""), part),
             )
         )
     return lines
 
 
-def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
     """The difference at the seeds that both have."""
     common = sorted(ours.keys() & theirs.keys())
     return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
