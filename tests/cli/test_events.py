@@ -71,9 +71,12 @@ def test_thresholds_are_given_chosen_and_mixed(
     assert events(tmp_path, timed, model, "--threshold", "0.2", "--threshold", f"{low}=0.9") == 0
     assert thresholds(tmp_path) == {high: 0.2, low: 0.9}
     # On the clips they were chosen on, choosing anew gives the same.
+    assert events(tmp_path, timed, model, "--threshold", "valid-events") == 0
+    by_events = thresholds(tmp_path)
     assert events(tmp_path, timed, model, "--threshold", "0.2", "--threshold", "valid") == 0
     kept = load_folder(model).config.training["events"]["thresholds"]
     assert thresholds(tmp_path) == pytest.approx(kept, abs=1e-6)
+    assert by_events != pytest.approx(kept, abs=1e-6)
     assert events(tmp_path, timed, model, "--median", "3", "--split", "train") == 0
     assert json.loads((tmp_path / "out" / "results.json").read_text())["median"] == 3
 

@@ -146,6 +146,10 @@ def test_a_finished_run_is_scored_with_other_thresholds_without_training(
     facts = load_folder(out / "model").config.training["events"]
     assert facts["median"] == 3 and facts["thresholds"]["high"] == 0.9
     assert facts["thresholds"]["low"] not in (0.5, 0.9)
+    changes[-2] = "events.threshold=valid-events"
+    assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0
+    by_events = load_folder(out / "model").config.training["events"]["thresholds"]
+    assert by_events["low"] != facts["thresholds"]["low"]
     changes[-2] = "events.threshold=0.01"
     capsys.readouterr()
     assert finetune(data, model, out, "--recipe", "events", changes=changes) == 0

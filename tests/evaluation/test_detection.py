@@ -1,4 +1,4 @@
-"""Thresholds from validation, and what a model of timed events scores."""
+"""What a model of timed events scores."""
 
 from __future__ import annotations
 
@@ -7,73 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evaluation.scenes import CLASSES, STEP_S, scene
 from tests.training.tuning import write_timed
 
 from sslam.data.manifest import Event
 from sslam.errors import MissingExtraError
-from sslam.evaluation.detection import (
-    Heard,
-    choose_thresholds,
-    decoded,
-    event_figures,
-    heard,
-    score_events,
-    segment_scores,
-)
-from sslam.evaluation.events import active_segments, intersection_counts, segment_counts
+from sslam.evaluation.detection import event_figures, score_events
+from sslam.evaluation.events import intersection_counts
+from sslam.evaluation.heard import Heard, decoded, heard
 from sslam.evaluation.psds import SCENARIOS, psds
+from sslam.evaluation.thresholds import choose_thresholds
 from sslam.inference.events import Decoding
-
-CLASSES, STEP_S = ("a", "b"), 0.16
-
-
-def scene(seed: int, ties: bool = False) -> Heard:
-    """Two seconds and a bit of each class, and scores that are a little higher where it sounds."""
-    rng = np.random.default_rng(seed)
-    duration_s = float(rng.uniform(3.0, 6.0))
-    events, scores = [], rng.uniform(0, 0.7, (int(np.ceil(duration_s / STEP_S)), 2))
-    for column, label in enumerate(CLASSES):
-        onset_s = float(rng.uniform(0, 2))
-        events.append(Event(label, onset_s, onset_s + float(rng.uniform(0.1, 0.9))))
-        sounds = slice(int(onset_s / STEP_S), int(events[-1].offset_s / STEP_S) + 1)
-        scores[sounds, column] += 0.3
-    if ties:
-        scores = np.round(scores * 8) / 8
-    return Heard(tuple(events), scores.astype(np.float32), duration_s)
-
-
-@pytest.mark.parametrize("median", [1, 3])
-def test_segment_scores_say_which_segments_any_threshold_gives(median: int) -> None:
-    for seed in range(6):
-        clip = scene(seed)
-        found = segment_scores(clip, STEP_S, median)
-        for threshold in (0.3, 0.6, 0.8):
-            (timed,) = decoded([clip], CLASSES, STEP_S, Decoding((threshold,) * 2, median))
-            expected = active_segments(timed.estimated, CLASSES, len(found))
-            np.testing.assert_array_equal(found >= threshold, expected)
-
-
-@pytest.mark.parametrize(("ties", "median"), [(False, 1), (True, 1), (False, 3)])
-def test_chosen_thresholds_are_the_best_of_all(ties: bool, median: int) -> None:
-    clips = [scene(seed, ties) for seed in range(8)]
-    chosen = choose_thresholds(clips, CLASSES, STEP_S, median)
-
-    def f1(thresholds: tuple[float, ...]) -> np.ndarray:
-        timed = decoded(clips, CLASSES, STEP_S, Decoding(thresholds, median))
-        return segment_counts(timed, CLASSES).per_class
-
-    levels = np.unique(np.concatenate([segment_scores(c, STEP_S, median) for c in clips]))
-    best = np.nanmax([f1((float(level),) * 2) for level in levels], axis=0)
-    np.testing.assert_allclose(f1(chosen), best)
-    assert f1(chosen).min() > f1((0.5, 0.5)).min()
-    assert not np.isin(np.float32(chosen), levels).any()  # between two scores, not on one
-
-
-def test_a_class_that_does_not_sound_keeps_the_usual_threshold() -> None:
-    clip = scene(0)
-    alone = Heard(clip.reference[:1], clip.scores, clip.duration_s)
-    assert choose_thresholds([alone], CLASSES, STEP_S)[1] == 0.5
-    assert choose_thresholds([], CLASSES, STEP_S) == (0.5, 0.5)
 
 
 def perfect(clip: Heard) -> Heard:

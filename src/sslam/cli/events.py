@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import tyro
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sslam.data.manifest import Clip
-    from sslam.evaluation.detection import Detection, Heard
+    from sslam.evaluation.detection import Detection
     from sslam.inference.events import Decoding
     from sslam.model.audio_model import AudioModel
+    from sslam.training.finetune.recipe import BestBy
 
 VALID = "valid"
 
@@ -43,8 +44,9 @@ class Args:
     """Score the clips of this split; by default test where there are splits, else all clips."""
 
     threshold: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """The lowest score that counts: a number for all classes, label=number for one, or `valid` to
-    choose anew on the clips of split valid. Repeatable; later ones count."""
+    """The lowest score that counts: a number for all classes, label=number for one, or, to choose
+    anew on the clips of split valid, `valid` (by the F1 of segments) or `valid-events` (by that of
+    events). Repeatable; later ones count."""
 
     median: int | None = None
     """Length of the median filter in time patches of 160 ms, odd; 1 for none."""
@@ -62,7 +64,8 @@ class Args:
 def run(args: Args) -> int:
     """Score and print one line a metric; 0."""
     from sslam.data.sources import load_clips
-    from sslam.evaluation.detection import listen, score_events
+    from sslam.evaluation.detection import score_events
+    from sslam.evaluation.heard import listen
     from sslam.inference.events import decoding_of
     from sslam.training.finetune.targets import check_events, patch_seconds
     from sslam.weights.zoo import load_model
@@ -103,14 +106,16 @@ def _decoding(args: Args, model: AudioModel, clips: Sequence[Clip]) -> Decoding:
     from dataclasses import replace
 
     from sslam.inference.events import decoding_of, thresholds_of
+    from sslam.training.finetune.recipe import BestBy
 
     decoding, classes = decoding_of(model.config), model.config.labels
     if args.median is not None:
         decoding = replace(decoding, median=args.median)
     for text in args.threshold:
         label, equals, value = text.rpartition("=")
-        if text == VALID:
-            decoding = replace(decoding, thresholds=_chosen(args, model, clips, decoding.median))
+        if text in get_args(BestBy):
+            chosen = _chosen(args, model, clips, decoding.median, cast("BestBy", text))
+            decoding = replace(decoding, thresholds=chosen)
         elif equals:
             named = {label: _share(value, text)}
             decoding = replace(
@@ -121,15 +126,18 @@ def _decoding(args: Args, model: AudioModel, clips: Sequence[Clip]) -> Decoding:
     return decoding
 
 
-def _chosen(args: Args, model: AudioModel, clips: Sequence[Clip], median: int) -> tuple[float, ...]:
-    from sslam.evaluation.detection import choose_thresholds, listen
+def _chosen(
+    args: Args, model: AudioModel, clips: Sequence[Clip], median: int, best_by: BestBy
+) -> tuple[float, ...]:
+    from sslam.evaluation.heard import listen
+    from sslam.evaluation.thresholds import choose_thresholds
     from sslam.training.finetune.targets import check_events, patch_seconds
 
     valid = _of_split(clips, VALID)
     check_events(valid, model.config.labels)
-    found: list[Heard] = listen(model, valid, args.batch)[0]
+    found, _ = listen(model, valid, args.batch)
     step_s = patch_seconds(model.config.encoder.patch)
-    return choose_thresholds(found, model.config.labels, step_s, median)
+    return choose_thresholds(found, model.config.labels, step_s, median, best_by)
 
 
 def _share(text: str, option: str) -> float:
@@ -141,7 +149,7 @@ def _share(text: str, option: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise InputError(
-            f"--threshold {option}: give a number from 0 to 1, label=number, or {VALID}"
+            f"--threshold {option}: give a number from 0 to 1, label=number, valid, or valid-events"
         )
     return value
 

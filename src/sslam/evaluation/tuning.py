@@ -12,22 +12,18 @@ from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip, Skipped
 from sslam.errors import InputError
-from sslam.evaluation.detection import (
-    Detection,
-    choose_thresholds,
-    event_figures,
-    heard,
-    score_events,
-)
+from sslam.evaluation.detection import Detection, event_figures, score_events
 from sslam.evaluation.folds import assign_folds
+from sslam.evaluation.heard import heard
 from sslam.evaluation.metrics import unit_weights
 from sslam.evaluation.probe import METRICS, ProbeResult, summarise
 from sslam.evaluation.task import Indices, LabelKind, Task, clip_labels, make_task
+from sslam.evaluation.thresholds import choose_thresholds
 from sslam.inference.events import DECODING, THRESHOLD, Decoding, thresholds_of
 from sslam.model.audio_model import AudioModel
 from sslam.model.device import pick_device
 from sslam.training.finetune.model import Predictions, predict
-from sslam.training.finetune.recipe import FineTuneRecipe
+from sslam.training.finetune.recipe import BestBy, FineTuneRecipe
 from sslam.training.finetune.run import Tuned, finetune
 from sslam.training.finetune.targets import LabelledClips, TuningData, check_events, patch_seconds
 from sslam.training.finetune.task import Evaluate
@@ -179,23 +175,26 @@ class _Test:
         model, for whoever finds events with it.
         """
         how, classes = self.recipe.events, self.task.classes
-        if isinstance(how.threshold, float):
-            thresholds = (how.threshold,) * len(classes)
-        else:
-            named = {} if how.threshold == "valid" else how.threshold
-            thresholds = thresholds_of(named, classes, self._chosen(step_s))
+        match how.threshold:
+            case float(value):
+                thresholds = (value,) * len(classes)
+            case dict(named):
+                thresholds = thresholds_of(named, classes, self._chosen(step_s, "valid"))
+            case best_by:
+                thresholds = self._chosen(step_s, best_by)
         decoding = Decoding(thresholds, how.median)
         facts = self.model.config.training | {DECODING: decoding.as_json(classes)}
         self.model.config = self.model.config.model_copy(update={"training": facts})
         save_folder(self.model, self.folder)
         return decoding
 
-    def _chosen(self, step_s: float) -> tuple[float, ...]:
+    def _chosen(self, step_s: float, best_by: BestBy) -> tuple[float, ...]:
         if not self.valid:
             return (THRESHOLD,) * len(self.task.classes)
         found = self.scores(self.valid)
         known = heard([self.valid[index] for index in found.kept], found.scores)
-        return choose_thresholds(known, self.task.classes, step_s, self.recipe.events.median)
+        median = self.recipe.events.median
+        return choose_thresholds(known, self.task.classes, step_s, median, best_by)
 
 
 def _test(

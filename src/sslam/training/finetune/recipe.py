@@ -17,6 +17,7 @@ from sslam.model.audio_model import Pooling
 from sslam.training.optim import OptimiserConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
+BestBy = Literal["valid", "valid-events"]
 
 
 class _Frozen(BaseModel):
@@ -98,12 +99,13 @@ class EventConfig(_Frozen):
     """How scores over time become events, once a run with ``target`` ``frames`` has finished.
 
     ``threshold`` ``valid`` chooses one for each class, where its segment F1 is best on the clips
-    that select the weights (0.5 where there are none); a number is for all classes; a table
-    ``{label: number}`` is for some, and the others are chosen. ``median`` is the length of a median
-    filter, in time patches. A finished run is scored anew with other values, not trained.
+    that select the weights (0.5 where there are none), ``valid-events`` where its event F1 is; a
+    number is for all classes; a table ``{label: number}`` is for some, the others as by ``valid``.
+    ``median`` is the length of a median filter, in time patches. A finished run is scored anew with
+    other values, not trained.
     """
 
-    threshold: Literal["valid"] | Share | dict[str, Share] = "valid"
+    threshold: BestBy | Share | dict[str, Share] = "valid"
     median: int = Field(default=1, ge=1)
 
     @field_validator("median")
