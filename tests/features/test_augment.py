@@ -137,6 +137,34 @@ def test_spec_augment_hides_one_band_and_one_stretch_of_each_clip(
     assert len(set(widths)) > 5
 
 
+def plain_spec_augment(
+    x: Tensor, generator: torch.Generator, mel_ratio: float, time_ratio: float
+) -> Tensor:
+    """Cell by cell, as the definition reads: a width, then a place where it fits."""
+    count, frames, bins = x.shape
+    draws = [torch.rand(2, count, 1, generator=generator)[..., 0].tolist() for _ in range(2)]
+    out = x.clone()
+    for clip in range(count):
+        for axis, (widths, places), ratio in ((1, draws[0], mel_ratio), (0, draws[1], time_ratio)):
+            size = bins if axis else frames
+            width = int(widths[clip] * ratio * size)
+            first = int(places[clip] * (size - width + 1))
+            for at in range(first, first + width):
+                if axis:
+                    out[clip, :, at] = 0
+                else:
+                    out[clip, at, :] = 0
+    return out
+
+
+@pytest.mark.parametrize(("mel_ratio", "time_ratio"), [(0.2, 0.2), (0.5, 0.0), (1.0, 0.7)])
+def test_spec_augment_is_the_plain_loop(mel_ratio: float, time_ratio: float) -> None:
+    x = uniform(40, 31, 17)
+    out = spec_augment(x, rng(3), SpecAugmentConfig(mel_ratio=mel_ratio, time_ratio=time_ratio))
+    assert torch.equal(out, plain_spec_augment(x, rng(3), mel_ratio, time_ratio))
+    assert not torch.equal(out, x)
+
+
 def test_spec_augment_reaches_its_widest_masks_and_every_place() -> None:
     out = spec_augment(torch.ones(3_000, 50, 40), rng(), SpecAugmentConfig())
     hidden = out == 0
