@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,10 @@ def choose_thresholds(
             of events, of `TRIED` thresholds a class, closest together where few patches count as
             heard. A class of which no event is right at any of them keeps its best by segments.
     """
+    if not clips:
+        return (THRESHOLD,) * len(classes)
     by_segments = _best_by_segments(clips, classes, step_s, median)
-    if best_by == "valid" or not clips:
+    if best_by == "valid":
         return by_segments
     return _best_by_events(clips, classes, step_s, median, by_segments)
 
@@ -56,8 +59,6 @@ def _best_by_segments(
         found = segment_scores(clip, step_s, median)
         truth.append(active_segments(clip.reference, classes, len(found)))
         scores.append(found)
-    if not clips:
-        return (THRESHOLD,) * len(classes)
     sounds, levels = np.concatenate(truth), np.concatenate(scores)
     return tuple(_best_threshold(sounds[:, c], levels[:, c]) for c in range(len(classes)))
 
@@ -99,19 +100,14 @@ def _best_by_events(
     others: tuple[float, ...],
 ) -> tuple[float, ...]:
     """(C,): as `choose_thresholds`, ``others`` where no event is right."""
-    scores = np.concatenate([smoothed(clip.scores, median) for clip in clips])
+    smooth = [replace(clip, scores=smoothed(clip.scores, median)) for clip in clips]  # once for all
+    scores = np.concatenate([clip.scores for clip in smooth])
     tried = np.stack([_cuts(column) for column in scores.T], axis=1)
-    f1 = np.nan_to_num([_event_f1(clips, classes, step_s, Decoding(tuple(row), median))
-                        for row in tried])  # fmt: skip
+    found = (decoded(smooth, classes, step_s, Decoding(tuple(row))) for row in tried)
+    f1 = np.nan_to_num([event_counts(each, classes).per_class for each in found])
     best = f1.argmax(axis=0)
     columns = range(len(classes))
     return tuple(float(tried[best[c], c]) if f1[best[c], c] > 0 else others[c] for c in columns)
-
-
-def _event_f1(
-    clips: Sequence[Heard], classes: Sequence[str], step_s: float, decoding: Decoding
-) -> Floats:
-    return event_counts(decoded(clips, classes, step_s, decoding), classes).per_class
 
 
 def _cuts(scores: NDArray[np.floating]) -> Floats:
