@@ -11,7 +11,8 @@ import corpus
 import numpy as np
 import pytest
 import torch
-from card import read_story
+import yaml
+from card import HEADLINES, read_story
 from credits import attribution
 from evaluate import PER_CENT, Row, mean_over, with_gains
 from ship import Shipment, ship
@@ -134,6 +135,10 @@ def test_the_card_tells_data_scores_time_and_limits(shipped: Shipment) -> None:
         assert needed in card
     for label in LABELS:
         assert f"| {label} | " in card
+    (model,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    found = [(r["dataset"]["name"], r["metrics"][0]["name"]) for r in model["results"]]
+    assert found and len(set(found)) == len(found)  # a reader can tell them apart
+    assert {name for name, _ in found} <= set(HEADLINES)
     tags = json.loads((shipped.scores / "sslam-tiny-tags.json").read_text())
     assert f"mAP {tags['metrics'][0]['value']:.3f}" in card
     assert "<svg" in (shipped.out / "curves.svg").read_text()

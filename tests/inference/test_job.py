@@ -215,6 +215,38 @@ def test_going_on_gives_the_very_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert threading.active_count() < 10
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.bin", b""),
+        ("journal.jsonl", b"no JSON\n"),
+        ("journal.jsonl", b'{"rows": 1}\n'),
+        ("journal.jsonl", b'{"rows": null, "done": []}\n'),
+        ("job.json", b"no JSON"),
+    ],
+)
+def test_a_damaged_job_is_one_line_and_starts_again_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.setattr(job_module, "CHUNK_CLIPS", 1)
+    monkeypatch.setattr("sslam.inference.progress.REPORT_S", 0.0)
+    clips = clips_of(write_sounds(tmp_path / "in", 2))
+    whole, out = tmp_path / "whole.npz", tmp_path / "x.npz"
+    run_job(small_model(), clips, whole)
+
+    def stop(progress: Progress) -> None:
+        if progress.files == 1:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run_job(small_model(), clips, out, report=stop)
+    (tmp_path / "x.npz.partial" / name).write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        run_job(small_model(), clips, out)
+    run_job(small_model(), clips, out, overwrite=True)
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_two_processes_do_not_share_a_job(tmp_path: Path) -> None:
     clips = clips_of(write_sounds(tmp_path / "in", 3))
 

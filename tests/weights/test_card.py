@@ -33,8 +33,11 @@ def test_the_hub_reads_the_front_matter() -> None:
     assert data.pipeline_tag == "audio-classification"
     assert data.datasets == ["me/street"]
     results = data.eval_results
-    found = [(r.dataset_name, r.metric_type, r.metric_value) for r in results]
-    assert found == [("ESC-50", "accuracy", 0.91), ("FSD50K", "map", 0.5)]
+    found = [(r.dataset_name, r.metric_type, r.metric_name, r.metric_value) for r in results]
+    assert found == [
+        ("ESC-50", "accuracy", "accuracy (linear probe)", 0.91),
+        ("FSD50K", "map", "mAP", 0.5),
+    ]
 
 
 def test_every_fact_is_on_the_page() -> None:

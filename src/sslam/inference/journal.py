@@ -128,9 +128,12 @@ class Journal:
             for line in journal.read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n"):
                     break
-                entry = json.loads(line)
-                self.done += [Done(**each) for each in entry["done"]]
-                self.rows = entry["rows"]
+                try:
+                    entry = json.loads(line)
+                    self.done += [Done(**each) for each in entry["done"]]
+                    self.rows = int(entry["rows"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise _damaged(journal) from error
                 whole += len(line)
         self._journal_file = _at(journal, whole)
         self._rows_file = _at(self.folder / _ROWS, self.rows * self.row.itemsize)
@@ -200,10 +203,14 @@ def _at(path: Path, size: int) -> BinaryIO:
     file = path.open("ab")
     if file.tell() < size:
         file.close()
-        raise InputError(f"{path} is damaged: give --overwrite to start again")
+        raise _damaged(path)
     file.truncate(size)
     file.seek(0, os.SEEK_END)
     return file
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is damaged: give --overwrite to start again")
 
 
 def _to_disk(file: BinaryIO) -> None:

@@ -85,7 +85,8 @@ def _result(score: Score) -> dict[str, object]:
     dataset = {"name": score.dataset, "type": _slug(score.dataset)}
     if score.split:
         dataset["split"] = score.split
-    metric = {"type": _slug(score.metric), "name": score.metric, "value": float(score.value)}
+    name = f"{score.metric} ({score.note})" if score.note else score.metric
+    metric = {"type": _slug(score.metric), "name": name, "value": float(score.value)}
     return {"task": {"type": score.task}, "dataset": dataset, "metrics": [metric]}
 
 
