@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,7 @@ from sslam.training.recipe import Recipe
 
 # A key whose text value is short for a table: what that text becomes when a key below it is set.
 _SHORT_FOR = {"model": "size", "objective": "variant"}
+R = TypeVar("R", bound=BaseModel)
 PACKAGE = "sslam.recipes"  # where the recipes of pre-training lie
 
 
@@ -65,12 +66,21 @@ def check_recipe(raw: object, name: str) -> Recipe:
     Raises:
         RecipeError: one line that names the first wrong key, and what would be right.
     """
+    return checked(Recipe, raw, name)
+
+
+def checked(kind: type[R], raw: object, name: str) -> R:
+    """As `check_recipe`, for a recipe of any ``kind``.
+
+    Raises:
+        RecipeError: a key or value is wrong.
+    """
     if not isinstance(raw, dict):
         raise RecipeError(f"recipe {name}: is no table of keys and values")
     try:
-        return Recipe.model_validate({"name": Path(name).stem, **raw})
+        return kind.model_validate({"name": Path(name).stem, **raw})
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {explain(error)}") from error
+        raise RecipeError(f"recipe {name}: {_explained(error, kind)}") from error
 
 
 def read_raw(source: str, package: str = PACKAGE) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def _item(items: Sequence[Any], part: str, key: str) -> int:
     raise RecipeError(f"{key}: there is no {part!r} among {known or len(items)}")
 
 
-def explain(error: ValidationError, kind: type[BaseModel] = Recipe) -> str:
+def _explained(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first thing that is wrong with a recipe of a ``kind``, and what would be right."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sslam.errors import RecipeError
 from sslam.training.finetune.recipe import FineTuneRecipe
-from sslam.training.recipe_files import apply_changes, explain, read_raw, recipe_names
+from sslam.training.recipe_files import apply_changes, checked, read_raw, recipe_names
 
 PACKAGE = "sslam.recipes.finetune"
 
@@ -51,9 +48,4 @@ def check_finetune_recipe(raw: object, name: str) -> FineTuneRecipe:
     Raises:
         RecipeError: one line that names the first wrong key, and what would be right.
     """
-    if not isinstance(raw, dict):
-        raise RecipeError(f"recipe {name}: is no table of keys and values")
-    try:
-        return FineTuneRecipe.model_validate({"name": Path(name).stem, **raw})
-    except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {explain(error, FineTuneRecipe)}") from error
+    return checked(FineTuneRecipe, raw, name)
