@@ -18,7 +18,7 @@ from sslam.inference.events import Decoding, smoothed
 def test_segment_scores_say_which_segments_any_threshold_gives(median: int) -> None:
     for seed in range(6):
         clip = scene(seed)
-        found = segment_scores(clip, STEP_S, median)
+        found = segment_scores(clip.smoothed(median), STEP_S)
         for threshold in (0.3, 0.6, 0.8):
             (timed,) = decoded([clip], CLASSES, STEP_S, Decoding((threshold,) * 2, median))
             expected = active_segments(timed.estimated, CLASSES, len(found))
@@ -34,7 +34,7 @@ def test_chosen_thresholds_are_the_best_of_all(ties: bool, median: int) -> None:
         timed = decoded(clips, CLASSES, STEP_S, Decoding(thresholds, median))
         return segment_counts(timed, CLASSES).per_class
 
-    levels = np.unique(np.concatenate([segment_scores(c, STEP_S, median) for c in clips]))
+    levels = np.unique(np.concatenate([segment_scores(c.smoothed(median), STEP_S) for c in clips]))
     best = np.nanmax([f1((float(level),) * 2) for level in levels], axis=0)
     np.testing.assert_allclose(f1(chosen), best)
     assert f1(chosen).min() > f1((0.5, 0.5)).min()

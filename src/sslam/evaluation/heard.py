@@ -6,14 +6,14 @@ Axes: T time patches, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslam.data.manifest import Clip, Event, Skipped
 from sslam.evaluation.events import Timed
-from sslam.inference.events import Decoding, decode_events
+from sslam.inference.events import Decoding, decode_events, smoothed
 from sslam.model.audio_model import AudioModel
 from sslam.training.finetune.model import predict
 
@@ -25,6 +25,10 @@ class Heard:
     reference: tuple[Event, ...]
     scores: NDArray[np.float32]  # (T, C), 0 to 1
     duration_s: float
+
+    def smoothed(self, median: int) -> Heard:
+        """The clip with its scores after a median filter over time."""
+        return replace(self, scores=smoothed(self.scores, median))
 
 
 def heard(clips: Sequence[Clip], scores: Sequence[NDArray[np.float32]]) -> list[Heard]:

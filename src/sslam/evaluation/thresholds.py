@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sslam.evaluation.events import SEGMENT_S, active_segments, event_counts
 from sslam.evaluation.heard import Heard, decoded
 from sslam.evaluation.metrics import Floats
-from sslam.inference.events import THRESHOLD, Decoding, smoothed
+from sslam.inference.events import THRESHOLD, Decoding
 from sslam.training.finetune.recipe import BestBy
 
 TRIED = 50
@@ -45,37 +44,37 @@ def choose_thresholds(
     """
     if not clips:
         return (THRESHOLD,) * len(classes)
-    by_segments = _best_by_segments(clips, classes, step_s, median)
+    smooth = [clip.smoothed(median) for clip in clips]
+    by_segments = _best_by_segments(smooth, classes, step_s)
     if best_by == "valid":
         return by_segments
-    return _best_by_events(clips, classes, step_s, median, by_segments)
+    return _best_by_events(smooth, classes, step_s, by_segments)
 
 
 def _best_by_segments(
-    clips: Sequence[Heard], classes: Sequence[str], step_s: float, median: int
+    smooth: Sequence[Heard], classes: Sequence[str], step_s: float
 ) -> tuple[float, ...]:
     truth, scores = [], []
-    for clip in clips:
-        found = segment_scores(clip, step_s, median)
+    for clip in smooth:
+        found = segment_scores(clip, step_s)
         truth.append(active_segments(clip.reference, classes, len(found)))
         scores.append(found)
     sounds, levels = np.concatenate(truth), np.concatenate(scores)
     return tuple(_best_threshold(sounds[:, c], levels[:, c]) for c in range(len(classes)))
 
 
-def segment_scores(clip: Heard, step_s: float, median: int = 1) -> NDArray[np.float64]:
-    """(G, C): the highest smoothed score in each segment, which decides whether it is active."""
-    smooth = smoothed(clip.scores, median)
-    starts_s = np.arange(len(smooth)) * step_s
+def segment_scores(clip: Heard, step_s: float) -> NDArray[np.float64]:
+    """(G, C): the highest score in each segment, which decides whether it is active."""
+    starts_s = np.arange(len(clip.scores)) * step_s
     inside = starts_s < clip.duration_s
     ends_s = np.minimum(starts_s + step_s, clip.duration_s)
     first = np.floor(starts_s / SEGMENT_S + _NEARLY).astype(np.int64)
     last = np.ceil(ends_s / SEGMENT_S - _NEARLY).astype(np.int64)
     segments = max(1, math.ceil(clip.duration_s / SEGMENT_S - _NEARLY))
-    out = np.full((segments, smooth.shape[1]), -np.inf)
+    out = np.full((segments, clip.scores.shape[1]), -np.inf)
     for offset in range(int((last - first).max(initial=0))):
         rows = inside & (first + offset < last)
-        np.maximum.at(out, first[rows] + offset, smooth[rows])
+        np.maximum.at(out, first[rows] + offset, clip.scores[rows])
     return out
 
 
@@ -93,14 +92,9 @@ def _best_threshold(sounds: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
 
 
 def _best_by_events(
-    clips: Sequence[Heard],
-    classes: Sequence[str],
-    step_s: float,
-    median: int,
-    others: tuple[float, ...],
+    smooth: Sequence[Heard], classes: Sequence[str], step_s: float, others: tuple[float, ...]
 ) -> tuple[float, ...]:
     """(C,): as `choose_thresholds`, ``others`` where no event is right."""
-    smooth = [replace(clip, scores=smoothed(clip.scores, median)) for clip in clips]  # once for all
     scores = np.concatenate([clip.scores for clip in smooth])
     tried = np.stack([_cuts(column) for column in scores.T], axis=1)
     found = (decoded(smooth, classes, step_s, Decoding(tuple(row))) for row in tried)
